@@ -1,0 +1,27 @@
+//! The contract of the outbox: what an event is, what a store and a sink promise, and the pure decisions between them.
+//!
+//! Here are only traits, vocabulary and decisions. Nothing in this crate opens a socket, spawns a task, logs, or looks at a
+//! clock: time comes in through [`Clock`], events come in through [`EventLog`], and everything else is done by the crates
+//! that depend on this one.
+
+mod batch;
+mod clock;
+mod event;
+mod log;
+mod payload;
+mod retry;
+mod sink;
+mod status;
+mod store;
+mod vars;
+
+pub use batch::{BatchId, Claim, Frozen, Part, PartDraft, PartId, PartRecord, Route};
+pub use clock::{Clock, Moment};
+pub use event::{EVENT_BYTES_MAX, Event, NAME_BYTES_MAX, StoredEvent};
+pub use log::{EncodeError, EventLog, EventSchema, EventType};
+pub use payload::PayloadWriter;
+pub use retry::{Backoff, Retry};
+pub use sink::{BoxFuture, DynSink, Recovery, Sink, SinkError, SinkErrorKind};
+pub use status::{BatchStatus, RouteStatus, Status};
+pub use store::{PlanRequest, Planned, Release, Store, StoreError, StoreErrorKind};
+pub use vars::{VarError, Vars};

@@ -1,0 +1,243 @@
+//! Where events go: [`Sink`], with one method to write for a sink of one's own.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::{Frozen, Part, Retry, StoredEvent};
+
+/// Delivers parts to a destination. Only [`deliver`](Sink::deliver) has to be written.
+///
+/// The relay promises at least once: the same part may come again after a crash, with the same token, the same events in
+/// the same order, and a [`fence`](Part::fence) that has grown. A sink that wants exactly once remembers tokens, or
+/// implements [`recover`](Sink::recover) to ask the destination what has arrived.
+///
+/// # Examples
+/// ```
+/// use outbox_core::{Part, Sink, SinkError};
+///
+/// struct Stdout;
+///
+/// impl Sink for Stdout {
+///     async fn deliver(&self, part: &Part) -> Result<(), SinkError> {
+///         for stored in part.events.iter() {
+///             println!("{} {}", part.token, stored.event.payload);
+///         }
+///         Ok(())
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a sink",
+    note = "implement `outbox::Sink` for it: `async fn deliver(&self, part: &Part) -> Result<(), SinkError>`"
+)]
+pub trait Sink: Send + Sync + 'static {
+    /// Hands a part over. `Ok` means that the destination has it for good.
+    ///
+    /// # Errors
+    /// A [`SinkError`]. Its kind decides what the relay does next; no kind loses the events.
+    ///
+    /// # Cancel safety
+    /// The relay drops the future when the lease runs out or its grace time ends, and then treats the outcome as
+    /// unknown: the part comes again.
+    fn deliver(&self, part: &Part) -> impl Future<Output = Result<(), SinkError>> + Send;
+
+    /// Whether the destination is ready, asked once before the relay starts. Default: yes.
+    ///
+    /// # Errors
+    /// A [`SinkError`] that says what is wrong and what to do; the relay does not start.
+    fn check(&self) -> impl Future<Output = Result<(), SinkError>> + Send {
+        std::future::ready(Ok(()))
+    }
+
+    /// Decides how a part will be sent, before its first send; kept with the part for ever. Default: nothing to decide.
+    ///
+    /// # Errors
+    /// A [`SinkError`] when it cannot be decided now. Nothing was sent.
+    fn freeze(&self, table: &str, events: &[&StoredEvent]) -> impl Future<Output = Result<Frozen, SinkError>> + Send {
+        let _ = (table, events);
+        std::future::ready(Ok(Frozen::default()))
+    }
+
+    /// Finds out what became of an earlier send of this part whose outcome is unknown. Default: send it again.
+    ///
+    /// # Errors
+    /// A [`SinkError`] when it cannot be found out now.
+    fn recover(&self, part: &Part) -> impl Future<Output = Result<Recovery, SinkError>> + Send {
+        let _ = part;
+        std::future::ready(Ok(Recovery::Resend))
+    }
+}
+
+/// What [`Sink::recover`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recovery {
+    /// Send the same part again under the same token.
+    Resend,
+    /// All of it has arrived: nothing is left to send.
+    Delivered,
+    /// These events have arrived, and the token has become useless for the others: they go into a new part under a new
+    /// token, stored before it is sent.
+    Replace {
+        /// The ids that have arrived.
+        landed: Vec<Uuid>,
+    },
+}
+
+/// What kind of failure a [`SinkError`] is, which is what the relay decides by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SinkErrorKind {
+    /// The outcome is unknown or the destination is not reachable: the same part again, after a back-off.
+    Unknown,
+    /// The destination asks for less: the same part again, after a longer back-off.
+    Busy,
+    /// The configuration or the destination's schema is wrong: a person has to look. The part stays, an alarm goes out,
+    /// and it is tried again at long intervals.
+    Stop,
+    /// The destination refuses some of the rows.
+    BadRows,
+}
+
+/// A sink's failure. `Display` says what happened and what to do; it never holds a payload or a password.
+#[derive(Debug)]
+pub struct SinkError {
+    kind: SinkErrorKind,
+    retry: Retry,
+    operation: Cow<'static, str>,
+    message: Cow<'static, str>,
+    code: Option<i32>,
+    bad: Vec<Uuid>,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl SinkError {
+    /// A failure of the given kind. `operation` is what was tried ("insert"), `message` what happened and what to do.
+    pub fn new(
+        kind: SinkErrorKind,
+        operation: impl Into<Cow<'static, str>>,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        let retry = match kind {
+            SinkErrorKind::Unknown | SinkErrorKind::Busy => Retry::Later,
+            SinkErrorKind::Stop | SinkErrorKind::BadRows => Retry::Never,
+        };
+        Self {
+            kind,
+            retry,
+            operation: operation.into(),
+            message: message.into(),
+            code: None,
+            bad: Vec::new(),
+            source: None,
+        }
+    }
+
+    /// Unknown outcome: the usual answer for a network error or a time-out.
+    pub fn unknown(operation: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(SinkErrorKind::Unknown, operation, message)
+    }
+
+    /// Wrong configuration or schema.
+    pub fn stop(operation: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(SinkErrorKind::Stop, operation, message)
+    }
+
+    /// The rows at fault, by event id; empty when the destination did not say which.
+    pub fn bad_rows(message: impl Into<Cow<'static, str>>, ids: Vec<Uuid>) -> Self {
+        Self { bad: ids, ..Self::new(SinkErrorKind::BadRows, "deliver", message) }
+    }
+
+    /// Adds the destination's own error number.
+    #[must_use]
+    pub fn with_code(self, code: i32) -> Self {
+        Self { code: Some(code), ..self }
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn with_source(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { source: Some(source.into()), ..self }
+    }
+
+    /// Asks for at least this wait before the next try.
+    #[must_use]
+    pub fn after(self, wait: Duration) -> Self {
+        Self { retry: Retry::After(wait), ..self }
+    }
+
+    /// The kind.
+    #[must_use]
+    pub fn kind(&self) -> SinkErrorKind {
+        self.kind
+    }
+
+    /// When it may be tried again.
+    #[must_use]
+    pub fn retry(&self) -> Retry {
+        self.retry
+    }
+
+    /// The destination's own error number.
+    #[must_use]
+    pub fn code(&self) -> Option<i32> {
+        self.code
+    }
+
+    /// The ids of the rows at fault, where the destination named them.
+    #[must_use]
+    pub fn bad_ids(&self) -> &[Uuid] {
+        &self.bad
+    }
+}
+
+impl fmt::Display for SinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.operation, self.message)?;
+        match self.code {
+            Some(code) => write!(f, " (code {code})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Error for SinkError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn Error + 'static))
+    }
+}
+
+/// A boxed future that can move between threads.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The erased twin of [`Sink`], implemented for every sink. The relay holds sinks as `dyn DynSink`.
+pub trait DynSink: Send + Sync + 'static {
+    /// [`Sink::deliver`]
+    fn deliver<'a>(&'a self, part: &'a Part) -> BoxFuture<'a, Result<(), SinkError>>;
+    /// [`Sink::check`]
+    fn check(&self) -> BoxFuture<'_, Result<(), SinkError>>;
+    /// [`Sink::freeze`]
+    fn freeze<'a>(&'a self, table: &'a str, events: &'a [&'a StoredEvent]) -> BoxFuture<'a, Result<Frozen, SinkError>>;
+    /// [`Sink::recover`]
+    fn recover<'a>(&'a self, part: &'a Part) -> BoxFuture<'a, Result<Recovery, SinkError>>;
+}
+
+impl<S: Sink> DynSink for S {
+    fn deliver<'a>(&'a self, part: &'a Part) -> BoxFuture<'a, Result<(), SinkError>> {
+        Box::pin(Sink::deliver(self, part))
+    }
+    fn check(&self) -> BoxFuture<'_, Result<(), SinkError>> {
+        Box::pin(Sink::check(self))
+    }
+    fn freeze<'a>(&'a self, table: &'a str, events: &'a [&'a StoredEvent]) -> BoxFuture<'a, Result<Frozen, SinkError>> {
+        Box::pin(Sink::freeze(self, table, events))
+    }
+    fn recover<'a>(&'a self, part: &'a Part) -> BoxFuture<'a, Result<Recovery, SinkError>> {
+        Box::pin(Sink::recover(self, part))
+    }
+}
