@@ -7,6 +7,7 @@
 mod batch;
 mod clock;
 mod event;
+mod into_events;
 mod log;
 mod payload;
 mod retry;
@@ -18,6 +19,7 @@ mod vars;
 pub use batch::{BatchId, Claim, Frozen, Part, PartDraft, PartId, PartRecord, Route};
 pub use clock::{Clock, Moment};
 pub use event::{EVENT_BYTES_MAX, Event, NAME_BYTES_MAX, StoredEvent};
+pub use into_events::IntoEvents;
 pub use log::{EncodeError, EventLog, EventSchema, EventType};
 pub use payload::PayloadWriter;
 pub use retry::{Backoff, Retry};

@@ -63,6 +63,8 @@ CREATE TABLE outbox_batch (
     error       text
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
 
+CREATE INDEX outbox_batch_route_no ON outbox_batch (route, no);
+
 CREATE TABLE outbox_part (
     batch       bigint  NOT NULL REFERENCES outbox_batch (no) ON DELETE CASCADE,
     no          integer NOT NULL,
@@ -203,7 +205,7 @@ BEGIN
      WHERE route = p_route;
 END $$;
 
--- Takes the oldest batch that nobody holds. p_floor: any number up to the smallest open batch's; it skips index entries
+-- Takes the oldest batch that nobody holds. p_floor: any number up to the route's smallest open batch's; it skips index entries
 -- of settled batches that VACUUM cannot remove while an old snapshot is open. Not durable: a lost claim is made again.
 CREATE FUNCTION outbox_claim(p_route text, p_owner uuid, p_lease interval, p_floor bigint)
 RETURNS SETOF outbox_batch LANGUAGE plpgsql SET search_path FROM CURRENT AS $$

@@ -1,4 +1,11 @@
 -- The outbox on SQLite, version 1. One writer at a time: the order of seq is the order of the commits.
+-- Run this inside one transaction, on a database in WAL mode.
+CREATE TABLE outbox_migration (
+    version    INTEGER PRIMARY KEY,
+    applied_at TEXT    NOT NULL DEFAULT CURRENT_TIMESTAMP
+);
+INSERT INTO outbox_migration (version) VALUES (1);
+
 CREATE TABLE outbox_event (
     seq         INTEGER PRIMARY KEY AUTOINCREMENT, -- AUTOINCREMENT: a pruned number never comes again
     created_at  INTEGER NOT NULL DEFAULT (CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)), -- ms, UTC
@@ -32,15 +39,16 @@ CREATE TABLE outbox_batch (
     parked      INTEGER NOT NULL DEFAULT 0,
     error       TEXT
 );
+CREATE INDEX outbox_batch_route_no ON outbox_batch (route, no);
 
 CREATE TABLE outbox_part (
     batch       INTEGER NOT NULL REFERENCES outbox_batch (no),
     no          INTEGER NOT NULL,
     token       TEXT    NOT NULL UNIQUE,
     destination TEXT    NOT NULL,
-    ordinals    TEXT    NOT NULL,                  -- a JSON array of positions in the batch; '*' is all of them
-    statement   TEXT    NOT NULL,
-    mark        TEXT    NOT NULL,
+    ordinals    TEXT    NOT NULL,                  -- positions in the batch: '0-99,105'
+    statement   TEXT    NOT NULL,                  -- the sink's: how it is sent
+    mark        TEXT    NOT NULL,                  -- the sink's: the destination before the first send
     done        INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (batch, no)
 ) WITHOUT ROWID;

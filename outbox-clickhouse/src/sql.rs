@@ -1,0 +1,64 @@
+//! Names and texts inside SQL, quoted so that nothing in them can end the quote.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A table and its database. `Display` is the quoted, qualified name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TableName {
+    pub(crate) database: String,
+    pub(crate) table: String,
+}
+
+impl TableName {
+    /// The table `table` of `database`.
+    #[must_use]
+    pub fn new(database: &str, table: &str) -> Self {
+        Self { database: database.to_owned(), table: table.to_owned() }
+    }
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", name(&self.database), name(&self.table))
+    }
+}
+
+/// An identifier: bare where that is safe, so that messages stay readable, else in backticks.
+pub(crate) fn name(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let starts_well = name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit());
+    if starts_well && name.bytes().all(plain) { name.to_owned() } else { quoted(name, '`') }
+}
+
+/// A string literal.
+pub(crate) fn text(text: &str) -> String {
+    quoted(text, '\'')
+}
+
+fn quoted(text: &str, quote: char) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push(quote);
+    for char in text.chars() {
+        if char == quote || char == '\\' {
+            quoted.push('\\');
+        }
+        quoted.push(char);
+    }
+    quoted.push(quote);
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_ends_its_quote() {
+        assert_eq!(TableName::new("db", "event_log").to_string(), "db.event_log");
+        assert_eq!(TableName::new("my db", "a`; DROP\\").to_string(), r"`my db`.`a\`; DROP\\`");
+        assert_eq!(text(r"it's \"), r"'it\'s \\'");
+        assert_eq!(name("1st"), "`1st`");
+    }
+}

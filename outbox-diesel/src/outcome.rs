@@ -1,0 +1,26 @@
+//! What a transactional function may return.
+
+/// A `Result` whose error can hold Diesel's error. Type aliases of `Result` count: nothing looks at the name.
+#[diagnostic::on_unimplemented(
+    message = "a transactional function cannot return `{Self}`",
+    label = "expected `Result<T, E>` with `E: From<diesel::result::Error>`",
+    note = "the transaction commits on `Ok` and rolls back on `Err`",
+    note = "a function that returns a future must be an `async fn`"
+)]
+pub trait Outcome: Sized {
+    /// The result that says that the transaction itself failed.
+    fn from_db(error: diesel::result::Error) -> Self;
+
+    /// Whether the body asks for COMMIT.
+    fn is_ok(&self) -> bool;
+}
+
+impl<T, E: From<diesel::result::Error>> Outcome for Result<T, E> {
+    fn from_db(error: diesel::result::Error) -> Self {
+        Err(E::from(error))
+    }
+
+    fn is_ok(&self) -> bool {
+        self.is_ok()
+    }
+}

@@ -1,0 +1,25 @@
+//! What a PostgreSQL error means for the relay.
+
+use diesel::result::Error;
+use outbox_core::{StoreError, StoreErrorKind};
+
+/// Texts of errors that do not go away by themselves, with what to do. Diesel hands no SQLSTATE over, so the texts of the
+/// functions of our own and the names of our tables tell.
+const SCHEMA: [(&str, &str); 5] = [
+    ("restored", "stop the producers and read what the documentation says of restored databases"),
+    ("the outbox has no route", "the route was removed: start the relay again to create it"),
+    ("needs READ COMMITTED", "set default_transaction_isolation back to 'read committed' for the relay's user"),
+    ("does not exist", "the outbox tables are missing or old: run `outbox migrate`, or call `PostgresStore::setup()`"),
+    ("permission denied", "grant the relay's user the outbox tables, sequence and functions"),
+];
+
+pub(super) fn store_error(operation: &'static str) -> impl Fn(Error) -> StoreError {
+    move |error| {
+        let text = error.to_string();
+        let (kind, message) = match SCHEMA.iter().find(|(part, _)| text.contains(part)) {
+            Some((_, hint)) => (StoreErrorKind::Schema, format!("{text}; {hint}")),
+            None => (StoreErrorKind::Unavailable, format!("PostgreSQL: {text}")),
+        };
+        StoreError::new(kind, operation, message).with_source(error)
+    }
+}

@@ -1,0 +1,12 @@
+//! The outbox on PostgreSQL: batches sealed by comparing snapshots, over an insert-only ring of partitions.
+//!
+//! The work is done by SQL functions that [`MIGRATIONS`] installs; this module calls them and turns rows into the
+//! contract's types. It never updates or deletes an event row.
+
+mod error;
+mod rows;
+mod setup;
+mod store;
+
+pub use setup::MIGRATIONS;
+pub use store::PostgresStore;

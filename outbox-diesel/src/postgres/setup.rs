@@ -1,0 +1,86 @@
+//! Installing the tables.
+
+use diesel::sql_types::{BigInt, Nullable, Text};
+use diesel::{QueryResult, QueryableByName};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use outbox_core::{StoreError, StoreErrorKind};
+
+use super::error::store_error;
+
+/// The SQL of every version, in order. [`PostgresStore::setup`](super::PostgresStore) runs what is missing; it can as
+/// well be copied into the service's own migrations.
+pub const MIGRATIONS: &[&str] = &[include_str!("../../migrations/postgres/0001_outbox.sql")];
+
+/// An arbitrary number that no other program is likely to lock: "outbox" in ASCII.
+const SETUP_LOCK: i64 = 0x6f75_7462_6f78;
+
+#[derive(QueryableByName)]
+struct Version {
+    #[diesel(sql_type = BigInt)]
+    version: i64,
+}
+
+#[derive(QueryableByName)]
+struct Table {
+    #[diesel(sql_type = Nullable<Text>)]
+    name: Option<String>,
+}
+
+pub(super) async fn setup(conn: &mut AsyncPgConnection) -> Result<(), StoreError> {
+    let installed = conn
+        .transaction(async |conn| -> QueryResult<Result<usize, usize>> {
+            diesel::sql_query("SELECT pg_advisory_xact_lock($1)").bind::<BigInt, _>(SETUP_LOCK).execute(conn).await?;
+            let from = version(conn).await?;
+            if from > MIGRATIONS.len() {
+                return Ok(Err(from));
+            }
+            for migration in &MIGRATIONS[from..] {
+                conn.batch_execute(migration).await?;
+            }
+            Ok(Ok(MIGRATIONS.len() - from))
+        })
+        .await
+        .map_err(store_error("setup"))?;
+    match installed {
+        Ok(count) => {
+            tracing::info!(migrations = count, version = MIGRATIONS.len(), "outbox tables are ready");
+            Ok(())
+        }
+        Err(version) => Err(newer(version)),
+    }
+}
+
+/// Refuses tables that are missing, old, or newer than this program.
+pub(super) async fn check(conn: &mut AsyncPgConnection) -> Result<(), StoreError> {
+    match version(conn).await.map_err(store_error("open"))? {
+        found if found == MIGRATIONS.len() => Ok(()),
+        found if found > MIGRATIONS.len() => Err(newer(found)),
+        found => Err(StoreError::new(
+            StoreErrorKind::Schema,
+            "open",
+            format!(
+                "the outbox tables are {}: run `outbox migrate`, or call `PostgresStore::setup()`",
+                if found == 0 { "missing".to_owned() } else { format!("of version {found}") }
+            ),
+        )),
+    }
+}
+
+fn newer(version: usize) -> StoreError {
+    let message = format!("the outbox tables are of version {version}, newer than this program: upgrade the program");
+    StoreError::new(StoreErrorKind::Schema, "open", message)
+}
+
+/// The installed version, 0 when there is none.
+async fn version(conn: &mut AsyncPgConnection) -> QueryResult<usize> {
+    let table: Table =
+        diesel::sql_query("SELECT to_regclass('outbox_migration')::text AS name").get_result(conn).await?;
+    if table.name.is_none() {
+        return Ok(0);
+    }
+    let version: Version =
+        diesel::sql_query("SELECT coalesce(max(version), 0)::bigint AS version FROM outbox_migration")
+            .get_result(conn)
+            .await?;
+    Ok(usize::try_from(version.version).unwrap_or(0))
+}

@@ -1,0 +1,90 @@
+//! One blocking connection behind an async face.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use diesel::connection::SimpleConnection;
+use diesel::result::{ConnectionError, Error};
+use diesel::{Connection, QueryResult, SqliteConnection};
+use outbox_core::{StoreError, StoreErrorKind};
+
+/// Whether a step's commit waits for the disk.
+#[derive(Clone, Copy)]
+pub(super) enum Durability {
+    /// The commit is on disk before the step returns, and with it every commit before it.
+    Full,
+    /// The commit survives a crash of the process, and may be lost when the machine loses power.
+    Process,
+}
+
+/// How long a step waits for another writer, in milliseconds.
+const BUSY_TIMEOUT_MS: u32 = 10_000;
+
+/// A connection that is opened when first used, and again after a failure.
+#[derive(Clone)]
+pub(super) struct SharedConnection {
+    path: Arc<str>,
+    conn: Arc<Mutex<Option<SqliteConnection>>>,
+}
+
+impl SharedConnection {
+    pub(super) fn new(path: &str) -> Self {
+        Self { path: Arc::from(path), conn: Arc::default() }
+    }
+
+    /// Runs `step` on a thread that may block.
+    ///
+    /// # Cancel safety
+    /// Once started, `step` runs to its end even when the future is dropped.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        durability: Durability,
+        step: impl FnOnce(&mut SqliteConnection) -> QueryResult<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let shared = self.clone();
+        let ran = tokio::task::spawn_blocking(move || {
+            let mut slot = shared.conn.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut conn = match slot.take() {
+                Some(conn) => conn,
+                None => open(&shared.path).map_err(|e| unreachable_file(operation, &shared.path, e))?,
+            };
+            let synchronous = match durability {
+                Durability::Full => "PRAGMA synchronous = FULL",
+                Durability::Process => "PRAGMA synchronous = NORMAL",
+            };
+            let done = conn.batch_execute(synchronous).and_then(|()| step(&mut conn));
+            // After a failure the connection may be in any state: the next step opens a new one.
+            if done.is_ok() {
+                *slot = Some(conn);
+            }
+            done.map_err(|e| store_error(operation, e))
+        });
+        ran.await.unwrap_or_else(|panicked| {
+            Err(StoreError::new(StoreErrorKind::Unavailable, operation, "the step was stopped").with_source(panicked))
+        })
+    }
+}
+
+fn open(path: &str) -> Result<SqliteConnection, ConnectionError> {
+    let mut conn = SqliteConnection::establish(path)?;
+    let pragmas = format!(
+        "PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}; PRAGMA journal_mode = WAL; PRAGMA foreign_keys = ON;"
+    );
+    conn.batch_execute(&pragmas).map_err(ConnectionError::CouldntSetupConfiguration)?;
+    Ok(conn)
+}
+
+fn unreachable_file(operation: &'static str, path: &str, error: ConnectionError) -> StoreError {
+    let message = format!("cannot open the SQLite file {path}: {error}; its folder must exist and be writable");
+    StoreError::new(StoreErrorKind::Unavailable, operation, message).with_source(error)
+}
+
+fn store_error(operation: &'static str, error: Error) -> StoreError {
+    let text = error.to_string();
+    if text.contains("no such table") || text.contains("no such column") {
+        let message =
+            format!("{text}; the outbox tables are missing or old: run `outbox migrate`, or call `SqliteStore::setup()`");
+        return StoreError::new(StoreErrorKind::Schema, operation, message).with_source(error);
+    }
+    StoreError::new(StoreErrorKind::Unavailable, operation, format!("SQLite: {text}")).with_source(error)
+}

@@ -1,0 +1,141 @@
+//! A ClickHouse server of our own, out of `libchdb.so` by way of the launcher `chd`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{Endpoint, Error, Held, ServerDir, free_port, wait_ready};
+
+const NAME: &str = "ClickHouse";
+/// How often a start is tried when another process took the port first.
+const STARTS_MAX: u32 = 3;
+
+/// What it takes to start one.
+#[derive(Clone, Debug)]
+pub(crate) struct ClickHousePrograms {
+    /// The executable of `chd`.
+    pub(crate) launcher: PathBuf,
+    /// `libchdb.so`.
+    pub(crate) library: PathBuf,
+}
+
+/// A server, with its data directory and its port, which outlive a crash.
+#[derive(Debug)]
+pub(crate) struct ClickHouse {
+    // Before `dir`: fields drop in this order, and the server goes first.
+    process: Option<Held>,
+    programs: ClickHousePrograms,
+    password: Option<String>,
+    endpoint: Endpoint,
+    dir: ServerDir,
+}
+
+impl ClickHouse {
+    /// Starts a server on a port of its own and waits until it answers a query. Without a password anyone on this
+    /// machine may use it as `default`.
+    pub(crate) fn start(programs: ClickHousePrograms, password: Option<&str>) -> Result<Self, Error> {
+        for start in 1.. {
+            let (http, tcp) = (free_port(), free_port());
+            let dir = ServerDir::create("clickhouse")?;
+            write_config(&dir, http, tcp, password)?;
+            let mut endpoint = Endpoint::parse(&format!("http://127.0.0.1:{http}"))?;
+            if let Some(password) = password {
+                endpoint = endpoint.with_password(password);
+            }
+            let programs = programs.clone();
+            let mut server = Self { process: None, programs, password: password.map(str::to_owned), endpoint, dir };
+            match server.restart() {
+                Err(Error::Ended { .. }) if start < STARTS_MAX => {}
+                result => return result.map(|()| server),
+            }
+        }
+        unreachable!("the last start returns")
+    }
+
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    pub(crate) fn password(&self) -> Option<&str> {
+        self.password.as_deref()
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill();
+        }
+    }
+
+    /// An orderly stop.
+    pub(crate) fn stop(&mut self) {
+        self.process = None;
+    }
+
+    /// Starts it again with the same data on the same port; one that still runs is stopped first.
+    pub(crate) fn restart(&mut self) -> Result<(), Error> {
+        self.stop();
+        let mut command = Command::new(&self.programs.launcher);
+        command.arg(&self.programs.library).arg(self.dir.path().join("config.xml"));
+        let log = self.dir.path().join("chd.log");
+        let process = self.process.insert(Held::spawn(&mut command, &log)?);
+        // Not /ping, which answers before the tables are loaded, also when that then fails. Its data's place, because a
+        // stranger's server may have taken the port.
+        let place = format!("{}/", self.dir.path().join("data").display());
+        let answer = || self.endpoint.query("default", "SELECT path FROM system.disks WHERE name = 'default'");
+        wait_ready(NAME, process, &log, || answer().is_ok_and(|path| path == place))
+    }
+}
+
+fn write_config(dir: &ServerDir, http: u16, tcp: u16, password: Option<&str>) -> Result<(), Error> {
+    let data = dir.subdir("data")?;
+    let users = match password {
+        Some(password) => {
+            let path = dir.write("users.xml", &users(password))?;
+            let path = xml(&path);
+            format!("<user_directories><users_xml><path>{path}</path></users_xml></user_directories>")
+        }
+        None => String::new(),
+    };
+    // `<path>` comes first: the launcher takes the first one.
+    let config = format!(
+        "<clickhouse>
+    <path>{data}/</path>
+    <listen_host>127.0.0.1</listen_host>
+    <http_port>{http}</http_port>
+    <tcp_port>{tcp}</tcp_port>
+    <logger><level>warning</level><log>{log}</log><errorlog>{log}.err</errorlog></logger>
+    {users}
+</clickhouse>
+",
+        data = xml(&data),
+        log = xml(&dir.path().join("server.log")),
+    );
+    dir.write("config.xml", &config).map(drop)
+}
+
+fn users(password: &str) -> String {
+    let password = escape(password);
+    format!(
+        "<clickhouse>
+    <profiles><default/></profiles>
+    <quotas><default/></quotas>
+    <users>
+        <default>
+            <password>{password}</password>
+            <networks><ip>127.0.0.1</ip></networks>
+            <profile>default</profile>
+            <quota>default</quota>
+        </default>
+    </users>
+</clickhouse>
+"
+    )
+}
+
+fn xml(path: &Path) -> String {
+    escape(&path.display().to_string())
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}

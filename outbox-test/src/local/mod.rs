@@ -1,0 +1,48 @@
+//! Starting and stopping the servers that tests need, from programs on this machine.
+//!
+//! Shared by source with `xtask`, which starts the servers that all tests use: hence only the standard library, and
+//! nothing that waits on a runtime. It never looks for programs; the caller knows where they are.
+
+mod clickhouse;
+mod dir;
+mod held;
+mod http;
+mod port;
+mod postgres;
+
+use std::io;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+pub(crate) use clickhouse::{ClickHouse, ClickHousePrograms};
+pub(crate) use dir::{NOBODY, ServerDir, is_root};
+pub(crate) use held::{Held, wait_ready};
+pub(crate) use http::Endpoint;
+pub(crate) use port::free_port;
+pub(crate) use postgres::{Durability, Postgres, PostgresPrograms};
+
+/// A server could not be started, or did not do as it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("{what}: {source}")]
+    Io { what: String, source: io::Error },
+    #[error("{server} ended before it was ready ({status}); its log ends with:\n{log}")]
+    Ended { server: &'static str, status: ExitStatus, log: String },
+    #[error("{server} answered no query within {} s; its log ends with:\n{log}", waited.as_secs())]
+    NotReady { server: &'static str, waited: Duration, log: String },
+    #[error("{program} failed ({status}): {output}")]
+    Program { program: String, status: ExitStatus, output: String },
+    #[error("{url} is no URL of a ClickHouse HTTP interface: expected http://[user:password@]host:port")]
+    Url { url: String },
+    #[error("ClickHouse cannot be reached: {source}")]
+    Unreachable { source: Box<ureq::Error> },
+    #[error("ClickHouse refused a query: {message}")]
+    Refused { message: String },
+}
+
+impl Error {
+    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+}
