@@ -25,11 +25,9 @@ impl fmt::Display for TableName {
     }
 }
 
-/// An identifier: bare where that is safe, so that messages stay readable, else in backticks.
+/// An identifier, always in backticks: bare ones may be keywords.
 pub(crate) fn name(name: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    let starts_well = name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit());
-    if starts_well && name.bytes().all(plain) { name.to_owned() } else { quoted(name, '`') }
+    quoted(name, '`')
 }
 
 /// A string literal.
@@ -56,9 +54,8 @@ mod tests {
 
     #[test]
     fn nothing_ends_its_quote() {
-        assert_eq!(TableName::new("db", "event_log").to_string(), "db.event_log");
+        assert_eq!(TableName::new("db", "event_log").to_string(), "`db`.`event_log`");
         assert_eq!(TableName::new("my db", "a`; DROP\\").to_string(), r"`my db`.`a\`; DROP\\`");
         assert_eq!(text(r"it's \"), r"'it\'s \\'");
-        assert_eq!(name("1st"), "`1st`");
     }
 }

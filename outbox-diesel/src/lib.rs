@@ -1,1 +1,34 @@
-//! diesel
+//! The outbox over Diesel: emitting events inside the caller's transaction, and the stores that a relay reads.
+//!
+//! An event is a row in the service's own database, inserted by [`sync::Emit`] or [`aio::Emit`] on the connection, and in
+//! the transaction, of the business write. The guards [`sync::Tx`] and [`aio::Tx`], to which `#[transactional_event]`
+//! expands, and [`sync::transaction`] and [`aio::transaction`], never say `Ok` when COMMIT kept nothing.
+//!
+//! What differs between databases is data in one place, [`OutboxBackend`]; everything else is generic over it. The
+//! async twins hold only the awaiting.
+
+pub mod aio;
+mod backend;
+mod environment;
+mod error;
+mod insert;
+mod nesting;
+mod outcome;
+// #[cfg(feature = "postgres")]
+// pub mod postgres;
+// #[cfg(feature = "sqlite")]
+// pub mod sqlite;
+pub mod sync;
+pub mod wake;
+
+pub use backend::OutboxBackend;
+pub use environment::{environment, set_environment};
+pub use error::EnvironmentError;
+pub use outcome::Outcome;
+
+/// What the macros expand to. Not for other use: it changes without notice.
+#[doc(hidden)]
+pub mod __private {
+    pub use chrono::{DateTime, Utc};
+    pub use serde::Serialize;
+}

@@ -14,7 +14,6 @@ pub fn committed() {
 
 /// A future that is ready after the next commit. Make it **before** looking for events and await it after: a commit in
 /// between is then not missed.
-#[must_use]
 pub fn notified() -> Notified<'static> {
     COMMITTED.notified()
 }

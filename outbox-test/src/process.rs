@@ -28,7 +28,8 @@ pub struct Process {
 #[derive(Debug)]
 struct Output {
     lines: Mutex<Vec<String>>,
-    changed: watch::Sender<()>,
+    /// How many outputs are open; announces every line, too.
+    open: watch::Sender<usize>,
 }
 
 impl Process {
@@ -41,7 +42,7 @@ impl Process {
         let name = command.as_std().get_program().display().to_string();
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().unwrap_or_else(|e| panic!("{name}: {e}"));
-        let output = Arc::new(Output { lines: Mutex::default(), changed: watch::Sender::new(()) });
+        let output = Arc::new(Output { lines: Mutex::default(), open: watch::Sender::new(2) });
         let stdout = child.stdout.take().map(|stdout| tokio::spawn(collect(stdout, Arc::clone(&output))));
         let stderr = child.stderr.take().map(|stderr| tokio::spawn(collect(stderr, Arc::clone(&output))));
         Self { name, child, output, readers: stdout.into_iter().chain(stderr).collect(), matched: 0 }
@@ -65,19 +66,19 @@ impl Process {
     /// # Panics
     /// When the outputs end, or two minutes pass, without such a line.
     pub async fn wait_line(&mut self, wanted: impl Fn(&str) -> bool) -> String {
-        let mut changed = self.output.changed.subscribe();
+        let mut open = self.output.open.subscribe();
         let search = async {
             loop {
-                // Looked at before the lines: a reader that ended has added its last line.
-                let ended = self.readers.iter().all(JoinHandle::is_finished);
+                // Looked at before the lines: an output that ended has brought its last line.
+                let ended = *open.borrow_and_update() == 0;
                 let found = self.output.lines().iter().enumerate().skip(self.matched).find_map(|(index, line)| {
                     if wanted(line) { Some((index, line.clone())) } else { None }
                 });
                 if found.is_some() || ended {
                     break found;
                 }
-                // The readers announce their end, too.
-                let _ = timeout(Duration::from_millis(200), changed.changed()).await;
+                // The sender is ours, so this cannot fail.
+                let _ = open.changed().await;
             }
         };
         match timeout(DEADLINE, search).await {
@@ -149,10 +150,10 @@ async fn collect(from: impl AsyncRead + Unpin, output: Arc<Output>) {
     while let Ok(1..) = from.read_until(b'\n', &mut line).await {
         let text = String::from_utf8_lossy(&line).trim_end().to_owned();
         output.lines().push(text);
-        output.changed.send_replace(());
+        output.open.send_modify(|_| {});
         line.clear();
     }
-    output.changed.send_replace(());
+    output.open.send_modify(|open| *open -= 1);
 }
 
 /// Whether `status` is a death by SIGKILL.

@@ -6,6 +6,8 @@ use std::process::Command;
 use super::{Endpoint, Error, Held, ServerDir, free_port, wait_ready};
 
 const NAME: &str = "ClickHouse";
+/// The user of a server with a password.
+const USER: &str = "outbox";
 /// How often a start is tried when another process took the port first.
 const STARTS_MAX: u32 = 3;
 
@@ -24,14 +26,13 @@ pub(crate) struct ClickHouse {
     // Before `dir`: fields drop in this order, and the server goes first.
     process: Option<Held>,
     programs: ClickHousePrograms,
-    password: Option<String>,
     endpoint: Endpoint,
     dir: ServerDir,
 }
 
 impl ClickHouse {
     /// Starts a server on a port of its own and waits until it answers a query. Without a password anyone on this
-    /// machine may use it as `default`.
+    /// machine may use it as `default`; with one there is the user `outbox`, too.
     pub(crate) fn start(programs: ClickHousePrograms, password: Option<&str>) -> Result<Self, Error> {
         for start in 1.. {
             let (http, tcp) = (free_port(), free_port());
@@ -39,10 +40,10 @@ impl ClickHouse {
             write_config(&dir, http, tcp, password)?;
             let mut endpoint = Endpoint::parse(&format!("http://127.0.0.1:{http}"))?;
             if let Some(password) = password {
-                endpoint = endpoint.with_password(password);
+                endpoint = endpoint.with_login(USER, password);
             }
             let programs = programs.clone();
-            let mut server = Self { process: None, programs, password: password.map(str::to_owned), endpoint, dir };
+            let mut server = Self { process: None, programs, endpoint, dir };
             match server.restart() {
                 Err(Error::Ended { .. }) if start < STARTS_MAX => {}
                 result => return result.map(|()| server),
@@ -53,10 +54,6 @@ impl ClickHouse {
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
-    }
-
-    pub(crate) fn password(&self) -> Option<&str> {
-        self.password.as_deref()
     }
 
     /// SIGKILL.
@@ -83,6 +80,13 @@ impl ClickHouse {
         let place = format!("{}/", self.dir.path().join("data").display());
         let answer = || self.endpoint.query("default", "SELECT path FROM system.disks WHERE name = 'default'");
         wait_ready(NAME, process, &log, || answer().is_ok_and(|path| path == place))
+    }
+}
+
+impl Drop for ClickHouse {
+    fn drop(&mut self) {
+        // Its data goes, too; an orderly stop would wait for the idle connections of clients.
+        self.kill();
     }
 }
 
@@ -113,6 +117,8 @@ fn write_config(dir: &ServerDir, http: u16, tcp: u16, password: Option<&str>) ->
     dir.write("config.xml", &config).map(drop)
 }
 
+/// [`USER`] with this password. `default` stays open: the server itself logs in as `default` without a password, as if
+/// from 127.0.0.1, and does not start when it may not.
 fn users(password: &str) -> String {
     let password = escape(password);
     format!(
@@ -121,11 +127,17 @@ fn users(password: &str) -> String {
     <quotas><default/></quotas>
     <users>
         <default>
-            <password>{password}</password>
+            <password></password>
             <networks><ip>127.0.0.1</ip></networks>
             <profile>default</profile>
             <quota>default</quota>
         </default>
+        <{USER}>
+            <password>{password}</password>
+            <networks><ip>127.0.0.1</ip></networks>
+            <profile>default</profile>
+            <quota>default</quota>
+        </{USER}>
     </users>
 </clickhouse>
 "

@@ -32,13 +32,15 @@ impl Endpoint {
         };
         // A proxy that the environment names is not for servers on this machine.
         let config = ureq::Agent::config_builder();
-        let config = config.proxy(None).http_status_as_error(false).timeout_global(Some(TIMEOUT)).build();
+        let config = config.proxy(None).http_status_as_error(false).timeout_global(Some(TIMEOUT));
+        // An idle connection would hold up the server's orderly stop.
+        let config = config.max_idle_connections(0).build();
         Ok(Self { url: format!("http://{address}"), user, password, agent: config.new_agent() })
     }
 
-    /// Speaks as the default user with this password.
-    pub(crate) fn with_password(mut self, password: &str) -> Self {
-        (self.user, self.password) = (Some("default".to_owned()), Some(password.to_owned()));
+    /// Speaks as this user.
+    pub(crate) fn with_login(mut self, user: &str, password: &str) -> Self {
+        (self.user, self.password) = (Some(user.to_owned()), Some(password.to_owned()));
         self
     }
 

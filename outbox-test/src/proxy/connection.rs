@@ -25,7 +25,6 @@ enum End {
 pub(super) async fn serve(client: TcpStream, shared: Arc<Shared>) {
     let mut orders = shared.orders.subscribe();
     shared.counts.send_modify(|counts| counts.connections += 1);
-    // No connection to the server before one may pass; a swallowed client holds it up until the mode changes.
     if orders.borrow_and_update().mode == Mode::Refuse && shared.take_cut(Mode::Refuse) {
         drop(client);
         return shared.count_cut();

@@ -18,7 +18,8 @@ impl PrivateClickHouse {
         Self::start_with(None).await
     }
 
-    /// Starts one whose user `default` has this password.
+    /// Starts one with a user `outbox`, who has this password. (Its user `default` keeps none: the server could not log
+    /// in to itself.)
     ///
     /// # Panics
     /// As [`start`](Self::start).
@@ -44,6 +45,18 @@ impl PrivateClickHouse {
     #[must_use]
     pub fn address(&self) -> &str {
         self.url().trim_start_matches("http://")
+    }
+
+    /// The user to log in as, where there is a password.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        self.endpoint.user()
+    }
+
+    /// The user's password.
+    #[must_use]
+    pub fn password(&self) -> Option<&str> {
+        self.endpoint.password()
     }
 
     /// Runs one statement and returns the answer, as [`ClickHouseDatabase::query`](crate::databases::ClickHouseDatabase::query).
@@ -123,8 +136,10 @@ mod tests {
     async fn a_server_with_a_password_refuses_others() {
         let server = PrivateClickHouse::start_with_password("a<b&c").await;
         assert_eq!(server.query("SELECT 1").await, "1");
-        let stranger = Endpoint::parse(server.url()).expect("a URL").with_password("wrong");
-        let refused = stranger.query("default", "SELECT 1").expect_err("wrong password");
+        assert_eq!(server.user(), Some("outbox"));
+        assert_eq!(server.query("SELECT currentUser()").await, "outbox");
+        let stranger = Endpoint::parse(server.url()).expect("a URL").with_login("outbox", "wrong");
+        let refused = stranger.query("default", "SELECT 1").expect_err("a wrong password");
         assert!(refused.to_string().contains("516"), "{refused}");
     }
 }

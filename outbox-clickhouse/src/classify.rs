@@ -1,0 +1,125 @@
+//! What a server's error code means for the events, by code alone: the HTTP status says the wrong thing too often (a
+//! missing table is 404, a too large part count 500).
+
+use outbox_core::SinkErrorKind;
+
+/// A server's answer, as far as it may be shown.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Answer<'a> {
+    /// The error number, None when it was not ClickHouse that answered.
+    pub(crate) code: Option<i32>,
+    pub(crate) text: &'a str,
+}
+
+impl<'a> Answer<'a> {
+    /// Reads `Code: 60. DB::Exception: ...`.
+    pub(crate) fn parse(text: &'a str) -> Self {
+        let code = text.strip_prefix("Code: ").and_then(|rest| {
+            let digits = rest.len() - rest.trim_start_matches(|char: char| char.is_ascii_digit()).len();
+            rest[..digits].parse().ok()
+        });
+        Self { code, text }
+    }
+
+    /// Raised by a materialized view: the rows of the source table may be committed.
+    fn in_view(&self) -> bool {
+        self.text.contains("while pushing to view")
+    }
+
+    /// The types of the columns that were sent are not the table's any more.
+    pub(crate) fn is_outdated_header(&self) -> bool {
+        self.code == Some(117) && self.text.contains("(while reading header)")
+    }
+
+    fn is_too_many_partitions(&self) -> bool {
+        self.text.contains("partitions for single INSERT")
+    }
+
+    /// What the relay shall do. An unknown code is tried again: nothing is given up because it was not foreseen.
+    pub(crate) fn kind(&self) -> SinkErrorKind {
+        match self.code {
+            None => SinkErrorKind::Unknown,
+            Some(117) if self.is_outdated_header() => SinkErrorKind::Stop,
+            Some(252) if self.is_too_many_partitions() => SinkErrorKind::BadRows,
+            Some(code) if is_busy(code) => SinkErrorKind::Busy,
+            Some(code) if is_stop(code) => SinkErrorKind::Stop,
+            Some(code) if is_bad_rows(code) && !self.in_view() => SinkErrorKind::BadRows,
+            Some(_) => SinkErrorKind::Unknown,
+        }
+    }
+
+    /// Whether the server refused before it looked at a row because the statement does not fit the table any more: the
+    /// statement itself has to be made anew.
+    pub(crate) fn is_outdated_statement(&self) -> bool {
+        matches!(self.code, Some(16 | 44 | 60 | 73 | 115)) || self.is_outdated_header()
+    }
+}
+
+/// Too many simultaneous queries (202, 203), memory (241), disk space (243, 439), replica limits (290), too many parts
+/// (252).
+fn is_busy(code: i32) -> bool {
+    matches!(code, 202 | 203 | 241 | 243 | 252 | 290 | 439)
+}
+
+/// The statement, the table, the database, the settings or the user are wrong.
+fn is_stop(code: i32) -> bool {
+    matches!(code, 16 | 20 | 36 | 44 | 47 | 48 | 60 | 62 | 73 | 81 | 115 | 192 | 193 | 194 | 497 | 516)
+}
+
+/// A value does not parse, does not fit its type, or breaks a constraint.
+fn is_bad_rows(code: i32) -> bool {
+    matches!(
+        code,
+        6 | 26 | 27 | 32 | 33 | 38 | 41 | 53 | 69 | 70 | 72 | 117 | 131 | 349 | 376 | 441 | 469 | 626 | 691
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(text: &str) -> SinkErrorKind {
+        Answer::parse(text).kind()
+    }
+
+    #[test]
+    fn every_known_code_has_its_kind() {
+        let table: &[(&[i32], SinkErrorKind)] = &[
+            (&[3, 159, 160, 209, 210, 279, 286, 319, 394, 425, 519, 999, 1000], SinkErrorKind::Unknown),
+            (&[202, 203, 241, 243, 252, 290, 439], SinkErrorKind::Busy),
+            (&[164, 225, 236, 242, 285, 395], SinkErrorKind::Unknown),
+            (&[16, 20, 36, 44, 47, 48, 60, 62, 73, 81, 115, 192, 193, 194, 497, 516], SinkErrorKind::Stop),
+            (
+                &[6, 26, 27, 32, 33, 38, 41, 53, 69, 70, 72, 117, 131, 349, 376, 441, 469, 626, 691],
+                SinkErrorKind::BadRows,
+            ),
+            (&[7, 216, 4711], SinkErrorKind::Unknown),
+        ];
+        for (codes, expected) in table {
+            for code in *codes {
+                assert_eq!(kind(&format!("Code: {code}. DB::Exception: words")), *expected, "{code}");
+                assert_eq!(kind(&format!("Code: {code}")), *expected, "an empty body leaves the header: {code}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_clickhouse_is_unknown() {
+        for text in ["", "503 Service Unavailable", "<html>", "Code: ", "Code: x", "Code: 99999999999999", "slow Code: 60."] {
+            assert_eq!(Answer::parse(text).code, None, "{text}");
+            assert_eq!(kind(text), SinkErrorKind::Unknown);
+        }
+    }
+
+    #[test]
+    fn the_text_splits_the_codes_that_mean_two_things() {
+        let header = "Code: 117. DB::Exception: Type of 'metadata_version' must be Int32, not Int64: (while reading \
+                      header): While executing BinaryRowInputFormat. (INCORRECT_DATA)";
+        assert_eq!(kind(header), SinkErrorKind::Stop);
+        assert!(Answer::parse(header).is_outdated_statement());
+        let partitions = "Code: 252. DB::Exception: Too many partitions for single INSERT block (more than 100).";
+        assert_eq!(kind(partitions), SinkErrorKind::BadRows);
+        let view = "Code: 6. DB::Exception: Cannot parse string 'x' as UInt8: while pushing to view db.v. (CANNOT_PARSE_TEXT)";
+        assert_eq!(kind(view), SinkErrorKind::Unknown, "the source rows are committed");
+    }
+}

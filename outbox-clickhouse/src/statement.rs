@@ -1,0 +1,144 @@
+//! What is frozen with a part: how it is sent, and the server's state before its first send.
+
+use std::collections::BTreeMap;
+
+use outbox_core::{Frozen, Part, SinkError};
+use serde::{Deserialize, Serialize};
+
+use crate::TableName;
+use crate::columns::{Column, ID_COLUMN};
+use crate::encode::Format;
+use crate::observe::Start;
+use crate::settings::Delivery;
+
+/// The most rows of an INSERT: one INSERT must be one block, or a retry that is cut differently doubles rows.
+pub(crate) const ROWS_MAX: usize = 1_000_000;
+/// The largest body of an INSERT, for the same reason.
+pub(crate) const BODY_BYTES_MAX: usize = 128 << 20;
+
+/// Where the server would begin a second block, pinned so that no server default can be lower.
+const BLOCK_ROWS: usize = 1 << 20;
+const BLOCK_BYTES: usize = 256 << 20;
+const _: () = assert!(ROWS_MAX < BLOCK_ROWS && BODY_BYTES_MAX < BLOCK_BYTES);
+
+/// How a part is sent, each time the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Statement {
+    #[serde(flatten)]
+    pub(crate) table: TableName,
+    pub(crate) format: Format,
+    pub(crate) columns: Vec<Column>,
+    pub(crate) settings: BTreeMap<String, String>,
+    pub(crate) exactly_once: bool,
+    /// The fingerprint of the table and of everything that hangs on it.
+    pub(crate) definition: String,
+    /// How many blocks the table remembers tokens for.
+    pub(crate) window: u64,
+    /// Whether materialized views read from the table.
+    pub(crate) views: bool,
+}
+
+impl Statement {
+    /// The INSERT, up to its rows.
+    pub(crate) fn sql(&self) -> String {
+        let columns: Vec<_> = self.columns.iter().map(Column::quoted).collect();
+        format!("INSERT INTO {} ({}) FORMAT {}", self.table, columns.join(", "), self.format.name())
+    }
+
+    /// Whether the rows can be found again by their ids.
+    pub(crate) fn has_ids(&self) -> bool {
+        self.columns.iter().any(|column| column.name == ID_COLUMN)
+    }
+}
+
+/// The server before the first send.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Mark {
+    /// Which start of the server it was.
+    pub(crate) start: Start,
+    /// How many blocks had been written to the table.
+    pub(crate) blocks: i64,
+}
+
+/// Both texts of a [`Frozen`].
+pub(crate) fn freeze(statement: &Statement, mark: &Mark) -> Result<Frozen, SinkError> {
+    let text = |json: Result<String, serde_json::Error>| {
+        json.map_err(|error| SinkError::stop("freeze", "the statement cannot be written as JSON").with_source(error))
+    };
+    Ok(Frozen { statement: text(serde_json::to_string(statement))?, mark: text(serde_json::to_string(mark))? })
+}
+
+/// What was frozen with the part.
+pub(crate) fn thaw(operation: &'static str, part: &Part) -> Result<(Statement, Mark), SinkError> {
+    let read = || -> Result<_, serde_json::Error> {
+        Ok((serde_json::from_str(&part.frozen.statement)?, serde_json::from_str(&part.frozen.mark)?))
+    };
+    read().map_err(|error| {
+        let message = "the part's statement was not frozen by this sink: was the route given another sink, or was the \
+                       part frozen by a newer version?";
+        SinkError::stop(operation, message).with_source(error)
+    })
+}
+
+/// The settings that are sent with every INSERT. What a server does by default has changed between releases
+/// (`async_insert` became 1 in 26.2), so each that matters is spelled out.
+pub(crate) fn insert_settings(version: (u32, u32), delivery: Delivery) -> BTreeMap<String, String> {
+    let mut settings: BTreeMap<String, String> = [
+        ("async_insert", "0"),
+        ("wait_for_async_insert", "1"),
+        ("insert_deduplicate", "1"),
+        ("deduplicate_blocks_in_dependent_materialized_views", "1"),
+        ("distributed_foreground_insert", "1"),
+        ("input_format_parallel_parsing", "0"),
+        ("input_format_with_names_use_header", "1"),
+        ("input_format_with_types_use_header", "1"),
+        ("input_format_skip_unknown_fields", "0"),
+        ("input_format_null_as_default", "1"),
+        ("input_format_defaults_for_omitted_fields", "1"),
+        ("date_time_input_format", "best_effort"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into();
+    for (name, value) in [
+        ("max_insert_block_size", BLOCK_ROWS),
+        ("min_insert_block_size_rows", BLOCK_ROWS),
+        ("min_insert_block_size_bytes", BLOCK_BYTES),
+    ] {
+        settings.insert(name.to_owned(), value.to_string());
+    }
+    // Older servers answer "unknown setting".
+    if version >= (26, 2) && delivery == Delivery::ExactlyOnce {
+        settings.insert("deduplicate_insert".to_owned(), "enable".to_owned());
+    }
+    settings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_goes_only_to_servers_that_know_it() {
+        let sent = |version| insert_settings(version, Delivery::ExactlyOnce).contains_key("deduplicate_insert");
+        assert!(sent((26, 2)) && sent((27, 1)) && !sent((26, 1)) && !sent((25, 8)));
+    }
+
+    #[test]
+    fn a_statement_survives_the_store() {
+        let statement = Statement {
+            table: TableName::new("db", "event_log"),
+            format: Format::RowBinary,
+            columns: vec![Column { name: "event_id".into(), server_type: "UUID".into() }],
+            settings: insert_settings((26, 7), Delivery::ExactlyOnce),
+            exactly_once: true,
+            definition: "f".into(),
+            window: 10_000,
+            views: false,
+        };
+        let text = serde_json::to_string(&statement).expect("plain data");
+        assert!(text.starts_with(r#"{"database":"db","table":"event_log","format":"RowBinaryWithNamesAndTypes""#), "{text}");
+        assert_eq!(serde_json::from_str::<Statement>(&text).expect("its own text"), statement);
+        let sql = "INSERT INTO `db`.`event_log` (`event_id`) FORMAT RowBinaryWithNamesAndTypes";
+        assert_eq!(statement.sql(), sql);
+    }
+}

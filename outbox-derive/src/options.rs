@@ -1,0 +1,148 @@
+//! `name`, `name = value`: the options of both macros, read one by one so that all their faults show at once.
+
+use proc_macro2::{Ident, TokenStream, TokenTree};
+use quote::ToTokens;
+use syn::ext::IdentExt;
+use syn::parse::{ParseStream, Parser};
+use syn::{Expr, ExprLit, Lit, LitInt, LitStr, Path, Token};
+
+use crate::faults::{Faults, did_you_mean};
+
+/// One option.
+pub(crate) struct Opt {
+    pub(crate) name: Ident,
+    value: Option<Expr>,
+}
+
+/// Reads a list of options. Those that `known` does not hold, or that come twice, are faults and left out.
+pub(crate) fn read(tokens: TokenStream, known: &[&str], faults: &mut Faults) -> Vec<Opt> {
+    let items = |input: ParseStream<'_>| Ok(items(input, faults));
+    let all = items.parse2(tokens).unwrap_or_default();
+    let mut options: Vec<Opt> = Vec::new();
+    for option in all {
+        let name = option.name.to_string();
+        if !known.contains(&name.as_str()) {
+            faults.at(&option.name, unknown(&name, known));
+        } else if options.iter().any(|earlier| earlier.name == option.name) {
+            faults.at(&option.name, format_args!("the option `{name}` is given twice"));
+        } else {
+            options.push(option);
+        }
+    }
+    options
+}
+
+fn unknown(name: &str, known: &[&str]) -> String {
+    match did_you_mean(name, known) {
+        Some(meant) => format!("unknown option `{name}`: did you mean `{meant}`?"),
+        None => format!("unknown option `{name}`: expected {}", one_of(known)),
+    }
+}
+
+/// `` `a`, `b` or `c` ``
+pub(crate) fn one_of(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    match quoted.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => quoted.concat(),
+    }
+}
+
+fn items(input: ParseStream<'_>, faults: &mut Faults) -> Vec<Opt> {
+    let mut options = Vec::new();
+    while !input.is_empty() {
+        match item(input) {
+            Ok(option) => options.push(option),
+            Err(fault) => {
+                faults.push(fault);
+                skip_to_comma(input);
+            }
+        }
+        if !input.is_empty() && input.parse::<Token![,]>().is_err() {
+            faults.push(input.error("expected a comma between options"));
+            skip_to_comma(input);
+        }
+    }
+    options
+}
+
+fn item(input: ParseStream<'_>) -> syn::Result<Opt> {
+    let name = Ident::parse_any(input).map_err(|fault| syn::Error::new(fault.span(), "expected an option's name"))?;
+    let value = match input.parse::<Option<Token![=]>>()? {
+        Some(_) => Some(input.parse()?),
+        None => None,
+    };
+    Ok(Opt { name, value })
+}
+
+fn skip_to_comma(input: ParseStream<'_>) {
+    while !input.is_empty() && !input.peek(Token![,]) {
+        if input.parse::<TokenTree>().is_err() {
+            return;
+        }
+    }
+}
+
+impl Opt {
+    /// `name = "text"`
+    pub(crate) fn text(&self, faults: &mut Faults) -> Option<LitStr> {
+        match &self.value {
+            Some(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) => Some(text.clone()),
+            _ => self.wrong("a text", "\"..\"", faults),
+        }
+    }
+
+    /// `name = 2`
+    pub(crate) fn number(&self, faults: &mut Faults) -> Option<LitInt> {
+        match &self.value {
+            Some(Expr::Lit(ExprLit { lit: Lit::Int(number), .. })) => Some(number.clone()),
+            _ => self.wrong("a number", "2", faults),
+        }
+    }
+
+    /// `name = some::path`, or the same as text, as serde writes it.
+    pub(crate) fn path(&self, faults: &mut Faults) -> Option<Path> {
+        match &self.value {
+            Some(Expr::Path(path)) if path.qself.is_none() => Some(path.path.clone()),
+            Some(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) => text.parse().ok().or_else(|| self.wrong_path(faults)),
+            _ => self.wrong_path(faults),
+        }
+    }
+
+    /// `name = identifier`
+    pub(crate) fn ident(&self, faults: &mut Faults) -> Option<Ident> {
+        match &self.value {
+            Some(Expr::Path(path)) if path.qself.is_none() && path.path.get_ident().is_some() => {
+                path.path.get_ident().cloned()
+            }
+            _ => self.wrong("a name", "db", faults),
+        }
+    }
+
+    /// `name = |x| ..` or the path of a function.
+    pub(crate) fn function(&self, faults: &mut Faults) -> Option<Expr> {
+        match &self.value {
+            Some(function @ (Expr::Closure(_) | Expr::Path(_))) => Some(function.clone()),
+            _ => self.wrong("a closure or the path of a function", "|ok| ..", faults),
+        }
+    }
+
+    /// `name`, alone.
+    pub(crate) fn flag(self, faults: &mut Faults) -> Option<Ident> {
+        if let Some(value) = &self.value {
+            faults.at(value, format_args!("the option `{0}` takes no value: write just `{0}`", self.name));
+            return None;
+        }
+        Some(self.name)
+    }
+
+    fn wrong_path<T>(&self, faults: &mut Faults) -> Option<T> {
+        self.wrong("a path", "some::path", faults)
+    }
+
+    fn wrong<T>(&self, what: &str, example: &str, faults: &mut Faults) -> Option<T> {
+        let place = self.value.as_ref().map_or_else(|| self.name.to_token_stream(), ToTokens::to_token_stream);
+        faults.at(place, format_args!("the option `{0}` takes {what}: `{0} = {example}`", self.name));
+        None
+    }
+}

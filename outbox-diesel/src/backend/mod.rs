@@ -1,0 +1,67 @@
+//! What differs between the databases: how rows are written, and what a transaction needs besides BEGIN and COMMIT.
+
+#[cfg(any(feature = "postgres", feature = "postgres-sync"))]
+mod postgres;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+use diesel::QueryResult;
+use diesel::backend::Backend;
+use diesel::query_builder::AstPass;
+use outbox_core::Event;
+
+/// A database that holds an outbox: `Pg` with the feature `postgres` (or `postgres-sync`), `Sqlite` with `sqlite`.
+///
+/// Sealed: the stores know every implementation.
+#[diagnostic::on_unimplemented(
+    message = "outbox does not support the database `{Self}`",
+    label = "expected `diesel::pg::Pg` or `diesel::sqlite::Sqlite`",
+    note = "each is behind a feature of its own: `postgres`, `sqlite`"
+)]
+pub trait OutboxBackend: Backend + sealed::Sealed {
+    /// Events in the shape in which this database takes them.
+    #[doc(hidden)]
+    type Rows: Send + 'static;
+
+    #[doc(hidden)]
+    const DIALECT: Dialect;
+
+    #[doc(hidden)]
+    fn rows(events: Vec<Event>) -> Self::Rows;
+
+    /// Writes the INSERT of these rows, in their order.
+    #[doc(hidden)]
+    fn walk<'b>(rows: &'b Self::Rows, pass: AstPass<'_, 'b, Self>) -> QueryResult<()>;
+}
+
+/// A database's peculiarities, as data.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct Dialect {
+    /// Run right after the outermost BEGIN.
+    pub after_begin: Option<&'static str>,
+    /// Run right before the outermost COMMIT: its failure means that COMMIT would keep nothing.
+    pub before_commit: Option<&'static str>,
+    /// The most rows in one INSERT.
+    pub statement_rows_max: usize,
+    /// One INSERT is closed when its events reach this size.
+    pub statement_bytes_max: usize,
+}
+
+mod sealed {
+    pub trait Sealed {}
+    #[cfg(any(feature = "postgres", feature = "postgres-sync"))]
+    impl Sealed for diesel::pg::Pg {}
+    #[cfg(feature = "sqlite")]
+    impl Sealed for diesel::sqlite::Sqlite {}
+}
+
+/// Text that `Debug` does not show: Diesel hands the binds of every query to the connection's instrumentation, which
+/// may log them.
+pub(crate) struct Hidden(String);
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "<{} bytes>", self.0.len())
+    }
+}

@@ -1,0 +1,91 @@
+//! PostgreSQL: one INSERT from ten arrays, whatever the number of rows.
+
+use chrono::{DateTime, Utc};
+use diesel::QueryResult;
+use diesel::pg::Pg;
+use diesel::query_builder::AstPass;
+use diesel::serialize::{self, Output, ToSql};
+use diesel::sql_types::{Array, Integer, Nullable, Text, Timestamptz};
+use outbox_core::Event;
+use uuid::Uuid;
+
+use super::{Dialect, Hidden, OutboxBackend};
+
+const INSERT: &str = "INSERT INTO outbox_event \
+    (id, event_type, version, occurred_at, environment, destination, key, headers, payload, bytes) SELECT * FROM unnest(";
+
+#[doc(hidden)]
+#[derive(Debug, Default)]
+pub struct Columns {
+    id: Vec<Uuid>,
+    event_type: Vec<String>,
+    version: Vec<i32>,
+    occurred_at: Vec<DateTime<Utc>>,
+    environment: Vec<String>,
+    destination: Vec<String>,
+    key: Vec<Option<Hidden>>,
+    headers: Vec<Option<Hidden>>,
+    payload: Vec<Hidden>,
+    bytes: Vec<i32>,
+}
+
+impl OutboxBackend for Pg {
+    type Rows = Columns;
+
+    const DIALECT: Dialect = Dialect {
+        after_begin: None,
+        // COMMIT of a transaction in which a statement failed answers ROLLBACK, and Diesel takes that for success.
+        before_commit: Some("SELECT 1"),
+        statement_rows_max: usize::MAX,
+        // An array is one value, and a value ends at 1 GiB.
+        statement_bytes_max: 256 << 20,
+    };
+
+    fn rows(events: Vec<Event>) -> Columns {
+        let mut columns = Columns::default();
+        for event in events {
+            columns.bytes.push(i32::try_from(event.bytes()).unwrap_or(i32::MAX));
+            columns.id.push(event.id);
+            columns.event_type.push(event.event_type);
+            columns.version.push(event.version);
+            columns.occurred_at.push(event.occurred_at);
+            columns.environment.push(event.environment);
+            columns.destination.push(event.table);
+            columns.key.push(event.key.map(Hidden));
+            columns.headers.push(event.headers.map(Hidden));
+            columns.payload.push(Hidden(event.payload));
+        }
+        columns
+    }
+
+    fn walk<'b>(rows: &'b Columns, mut pass: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        pass.push_sql(INSERT);
+        pass.push_bind_param::<Array<diesel::sql_types::Uuid>, _>(&rows.id)?;
+        pass.push_sql(", ");
+        pass.push_bind_param::<Array<Text>, _>(&rows.event_type)?;
+        pass.push_sql(", ");
+        pass.push_bind_param::<Array<Integer>, _>(&rows.version)?;
+        pass.push_sql(", ");
+        pass.push_bind_param::<Array<Timestamptz>, _>(&rows.occurred_at)?;
+        pass.push_sql(", ");
+        pass.push_bind_param::<Array<Text>, _>(&rows.environment)?;
+        pass.push_sql(", ");
+        pass.push_bind_param::<Array<Text>, _>(&rows.destination)?;
+        pass.push_sql(", ");
+        pass.push_bind_param::<Array<Nullable<Text>>, _>(&rows.key)?;
+        pass.push_sql(", ");
+        pass.push_bind_param::<Array<Nullable<Text>>, _>(&rows.headers)?;
+        pass.push_sql(", ");
+        pass.push_bind_param::<Array<Text>, _>(&rows.payload)?;
+        pass.push_sql(", ");
+        pass.push_bind_param::<Array<Integer>, _>(&rows.bytes)?;
+        pass.push_sql(")");
+        Ok(())
+    }
+}
+
+impl ToSql<Text, Pg> for Hidden {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
+        <String as ToSql<Text, Pg>>::to_sql(&self.0, out)
+    }
+}

@@ -1,0 +1,492 @@
+//! The relay's decisions: what to do next, given what just happened. Pure: no I/O, no clock, no await.
+//!
+//! One machine drives one worker. It is told a [`Fact`] and answers with the one [`Command`] to perform next:
+//!
+//! ```text
+//!            +--> Plan --> (nothing) --> Prune? --> Idle --+
+//!            |      |                                      |
+//! Claim --(none)    +--(sealed)--> Claim                   |
+//!   ^  |                                                   |
+//!   |  +--(a batch)--> Read --> Freeze? --> per part: Recover? -> Deliver -> SettlePart?
+//!   |                                                         |
+//!   +-------------- Settle, or Release when a part failed <---+
+//! ```
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use outbox_core::{
+    Backoff, Claim, Moment, Part, PartId, PartRecord, Planned, Recovery, Release, Retry, SinkError, SinkErrorKind,
+    StoreError, StoreErrorKind, StoredEvent,
+};
+
+/// The policy by which a machine decides.
+#[derive(Clone, Debug)]
+pub(crate) struct Policy {
+    /// How long a claim holds a batch.
+    pub lease: Duration,
+    /// How much of a lease must be left when a part is sent.
+    pub lease_margin: Duration,
+    /// Waits after failures.
+    pub backoff: Backoff,
+    /// The longer waits when the destination asks for less.
+    pub busy_backoff: Backoff,
+    /// When a batch that waits for a person is tried again.
+    pub parked_delay: Duration,
+    /// How long to wait when there is nothing to do.
+    pub poll_interval: Duration,
+    /// How often to prune; None: this worker does not.
+    pub prune_interval: Option<Duration>,
+    /// Drain and exit.
+    pub once: bool,
+}
+
+/// Something that happened.
+#[derive(Debug)]
+pub(crate) enum Fact {
+    Started,
+    /// A claim was asked for at `asked`, and answered.
+    Claimed {
+        claim: Option<Claim>,
+        asked: Moment,
+    },
+    Planned(Planned),
+    Read(Vec<StoredEvent>),
+    /// These parts are frozen; for these tables the sink could not say how to send.
+    Frozen {
+        records: Vec<PartRecord>,
+        failed: Vec<SinkError>,
+    },
+    Recovered(Recovery),
+    Replaced(PartRecord),
+    Delivered,
+    PartSettled,
+    Settled,
+    Released,
+    Pruned,
+    Waited,
+    /// A sink's step failed.
+    SinkFailed(SinkError),
+    /// A store's step failed.
+    StoreFailed(StoreError),
+    /// The lease ran out, or may have, while a part was with the sink.
+    LeaseExpired,
+    /// A graceful stop ran out of time in the middle of a step.
+    Aborted,
+}
+
+/// Something to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Claim,
+    Plan,
+    Read,
+    /// Let the sink decide how to send these events of one table each, and store the parts.
+    Freeze(Vec<Group>),
+    Recover(Part),
+    Deliver(Part),
+    /// Freeze a group anew in the place of the part `no`.
+    Replace {
+        no: i32,
+        group: Group,
+    },
+    SettlePart(i32),
+    Settle,
+    Release(Release),
+    Prune,
+    /// Nothing to do: wait this long, or until somebody emits.
+    Idle(Duration),
+    /// Something failed: wait this long whatever is emitted.
+    Wait(Duration),
+    Exit(Exit),
+}
+
+/// Some events of a batch, for one table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Group {
+    pub table: String,
+    pub ordinals: Vec<u32>,
+}
+
+/// Why a machine ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// It was asked to stop, or everything is drained.
+    Done,
+    /// `once`, and something could not be delivered.
+    Failed(String),
+}
+
+/// What the machine holds of a claimed batch.
+#[derive(Debug)]
+struct Work {
+    claim: Claim,
+    deadline: Moment,
+    events: Arc<[StoredEvent]>,
+    todo: VecDeque<(PartRecord, bool)>,
+    current: Option<Part>,
+    failure: Option<Failure>,
+}
+
+/// The worst that happened to a batch's parts.
+#[derive(Clone, Debug)]
+struct Failure {
+    kind: FailureKind,
+    retry: Retry,
+    message: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum FailureKind {
+    /// The batch waits for a person; other batches go on.
+    Parked,
+    /// The destination is unwell: every batch waits.
+    Later,
+    Busy,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    policy: Policy,
+    rng: fastrand::Rng,
+    work: Option<Work>,
+    failures: u32,
+    pruned_at: Option<Moment>,
+    stopping: bool,
+    failed: Option<String>,
+    /// Set while a failure makes everything wait.
+    pause: Option<Duration>,
+}
+
+impl Machine {
+    pub(crate) fn new(policy: Policy, seed: u64) -> Self {
+        Self {
+            policy,
+            rng: fastrand::Rng::with_seed(seed),
+            work: None,
+            failures: 0,
+            pruned_at: None,
+            stopping: false,
+            failed: None,
+            pause: None,
+        }
+    }
+
+    /// Finish what is in flight, then exit.
+    pub(crate) fn stop(&mut self) {
+        self.stopping = true;
+    }
+
+    /// The batch in hand.
+    pub(crate) fn claim(&self) -> Option<&Claim> {
+        self.work.as_ref().map(|work| &work.claim)
+    }
+
+    /// The events of the batch in hand, as they were read.
+    pub(crate) fn events(&self) -> Arc<[StoredEvent]> {
+        self.work.as_ref().map_or_else(|| Arc::from([]), |work| Arc::clone(&work.events))
+    }
+
+    /// When a send must be over.
+    pub(crate) fn deadline(&self) -> Option<Moment> {
+        self.work.as_ref().map(|work| work.deadline)
+    }
+
+    /// The lease was renewed by a request made at `asked`.
+    pub(crate) fn renewed(&mut self, asked: Moment) {
+        let deadline = self.deadline_of(asked);
+        if let Some(work) = &mut self.work {
+            work.deadline = deadline;
+        }
+    }
+
+    /// The next command after `fact`.
+    pub(crate) fn step(&mut self, fact: Fact, now: Moment) -> Command {
+        match fact {
+            Fact::Started | Fact::Waited | Fact::Settled | Fact::Released => self.after_batch(&fact),
+            Fact::Claimed { claim: Some(claim), asked } => self.take(claim, asked),
+            Fact::Claimed { claim: None, .. } => Command::Plan,
+            Fact::Planned(planned) => self.after_plan(planned, now),
+            Fact::Pruned => {
+                self.pruned_at = Some(now);
+                self.idle()
+            }
+            Fact::Read(events) => self.group(events, now),
+            Fact::Frozen { records, failed } => {
+                failed.iter().for_each(|error| self.note(error));
+                if let Some(work) = &mut self.work {
+                    work.todo.extend(records.into_iter().map(|record| (record, false)));
+                }
+                self.next_part(now)
+            }
+            Fact::Recovered(recovery) => self.recovered(recovery, now),
+            Fact::Replaced(record) => {
+                if let Some(work) = &mut self.work {
+                    work.current = None;
+                    work.todo.push_front((record, false));
+                }
+                self.next_part(now)
+            }
+            Fact::Delivered => self.delivered(),
+            Fact::PartSettled => self.next_part(now),
+            Fact::SinkFailed(error) => self.sink_failed(&error, now),
+            Fact::StoreFailed(error) => self.store_failed(&error),
+            Fact::LeaseExpired => self.drop_work(),
+            Fact::Aborted => match self.work.take() {
+                Some(work) => {
+                    self.stopping = true;
+                    self.work = Some(work);
+                    Command::Release(Release { delay: Duration::ZERO, error: None, parked: false })
+                }
+                None => Command::Exit(self.exit()),
+            },
+        }
+    }
+
+    fn deadline_of(&self, asked: Moment) -> Moment {
+        asked.after(self.policy.lease.saturating_sub(self.policy.lease_margin))
+    }
+
+    fn take(&mut self, claim: Claim, asked: Moment) -> Command {
+        let todo = claim.parts.iter().filter(|part| !part.done).map(|part| (part.clone(), true)).collect();
+        let deadline = self.deadline_of(asked);
+        self.work = Some(Work { claim, deadline, events: Arc::from([]), todo, current: None, failure: None });
+        Command::Read
+    }
+
+    /// Finds the events that are in no part yet, by table, in the order in which the tables first appear.
+    fn group(&mut self, events: Vec<StoredEvent>, now: Moment) -> Command {
+        let Some(work) = &mut self.work else { return Command::Claim };
+        work.events = events.into();
+        let frozen: BTreeSet<u32> =
+            work.claim.parts.iter().flat_map(|part| part.draft.ordinals.iter().copied()).collect();
+        let mut groups: Vec<Group> = Vec::new();
+        for (ordinal, stored) in (0..).zip(work.events.iter()) {
+            if frozen.contains(&ordinal) {
+                continue;
+            }
+            match groups.iter_mut().find(|group| group.table == stored.event.table) {
+                Some(group) => group.ordinals.push(ordinal),
+                None => groups.push(Group { table: stored.event.table.clone(), ordinals: vec![ordinal] }),
+            }
+        }
+        match groups.is_empty() {
+            true => self.next_part(now),
+            false => Command::Freeze(groups),
+        }
+    }
+
+    fn next_part(&mut self, now: Moment) -> Command {
+        let Some(work) = &mut self.work else { return Command::Claim };
+        // Looked at again right before sending: a relay that was suspended must not send under a lease that is gone.
+        if now >= work.deadline {
+            return self.drop_work();
+        }
+        match work.todo.pop_front() {
+            Some((record, resend)) => {
+                let part = part(&work.claim, &work.events, record, resend);
+                work.current = Some(part.clone());
+                if resend { Command::Recover(part) } else { Command::Deliver(part) }
+            }
+            None => match work.failure.clone() {
+                Some(failure) => self.release(failure),
+                None => Command::Settle,
+            },
+        }
+    }
+
+    fn recovered(&mut self, recovery: Recovery, now: Moment) -> Command {
+        let Some(work) = &mut self.work else { return Command::Claim };
+        if now >= work.deadline {
+            return self.drop_work();
+        }
+        let Some(part) = work.current.clone() else { return self.next_part(now) };
+        match recovery {
+            Recovery::Resend => Command::Deliver(part),
+            Recovery::Delivered => self.delivered(),
+            Recovery::Replace { landed } => {
+                let landed: BTreeSet<_> = landed.into_iter().collect();
+                let record = work.claim.parts.iter().find(|record| record.no == part.id.no);
+                let ordinals = record.map(|record| record.draft.ordinals.as_slice()).unwrap_or_default();
+                let missing = ordinals.iter().zip(part.events.iter());
+                let missing = missing.filter(|(_, stored)| !landed.contains(&stored.event.id));
+                let group =
+                    Group { table: part.table.clone(), ordinals: missing.map(|(ordinal, _)| *ordinal).collect() };
+                match group.ordinals.is_empty() {
+                    true => self.delivered(),
+                    false => Command::Replace { no: part.id.no, group },
+                }
+            }
+        }
+    }
+
+    fn delivered(&mut self) -> Command {
+        let Some(work) = &mut self.work else { return Command::Claim };
+        let part = work.current.take();
+        match part {
+            // The last part settles with its batch, in one step.
+            Some(part) if !work.todo.is_empty() || work.failure.is_some() => Command::SettlePart(part.id.no),
+            _ => Command::Settle,
+        }
+    }
+
+    fn sink_failed(&mut self, error: &SinkError, now: Moment) -> Command {
+        self.note(error);
+        let Some(work) = &mut self.work else { return Command::Claim };
+        work.current = None;
+        match error.kind() {
+            // The fault is in this part or its table: the others may go through.
+            SinkErrorKind::Stop | SinkErrorKind::BadRows => self.next_part(now),
+            _ => match work.failure.clone() {
+                Some(failure) => self.release(failure),
+                None => Command::Claim,
+            },
+        }
+    }
+
+    fn store_failed(&mut self, error: &StoreError) -> Command {
+        match error.kind() {
+            StoreErrorKind::LeaseLost => self.drop_work(),
+            StoreErrorKind::Mismatch if self.work.is_some() => {
+                self.failed.get_or_insert_with(|| error.to_string());
+                Command::Release(Release {
+                    delay: self.policy.parked_delay,
+                    error: Some(error.to_string()),
+                    parked: true,
+                })
+            }
+            _ => {
+                // Whatever was in hand comes back when its lease runs out.
+                self.work = None;
+                self.failed = Some(error.to_string());
+                self.failures = self.failures.saturating_add(1);
+                if self.policy.once || self.stopping {
+                    return Command::Exit(self.exit());
+                }
+                Command::Wait(self.policy.backoff.wait(self.failures, self.rng.f64()))
+            }
+        }
+    }
+
+    /// Keeps the worst failure of the batch.
+    fn note(&mut self, error: &SinkError) {
+        let kind = match error.kind() {
+            SinkErrorKind::Busy => FailureKind::Busy,
+            SinkErrorKind::Stop | SinkErrorKind::BadRows => FailureKind::Parked,
+            _ => FailureKind::Later,
+        };
+        let failure = Failure { kind, retry: error.retry(), message: error.to_string() };
+        if let Some(work) = &mut self.work {
+            match &work.failure {
+                Some(worst) if worst.kind >= kind => {}
+                _ => work.failure = Some(failure),
+            }
+        }
+    }
+
+    fn release(&mut self, failure: Failure) -> Command {
+        self.failed = Some(failure.message.clone());
+        let delay = match failure.kind {
+            FailureKind::Parked => self.policy.parked_delay,
+            FailureKind::Later | FailureKind::Busy => {
+                self.failures = self.failures.saturating_add(1);
+                let backoff = match failure.kind {
+                    FailureKind::Busy => &self.policy.busy_backoff,
+                    _ => &self.policy.backoff,
+                };
+                let wait = backoff.wait(self.failures, self.rng.f64());
+                let wait = match failure.retry {
+                    Retry::After(least) => wait.max(least),
+                    _ => wait,
+                };
+                self.pause = Some(wait);
+                wait
+            }
+        };
+        Command::Release(Release {
+            delay,
+            error: Some(failure.message),
+            parked: failure.kind == FailureKind::Parked,
+        })
+    }
+
+    fn after_batch(&mut self, fact: &Fact) -> Command {
+        if matches!(fact, Fact::Settled) {
+            self.failures = 0;
+        }
+        self.work = None;
+        let pause = self.pause.take();
+        if self.stopping || (self.policy.once && pause.is_some()) {
+            return Command::Exit(self.exit());
+        }
+        match pause {
+            Some(pause) => Command::Wait(pause),
+            None => Command::Claim,
+        }
+    }
+
+    fn after_plan(&mut self, planned: Planned, now: Moment) -> Command {
+        if self.stopping {
+            return Command::Exit(self.exit());
+        }
+        if planned.rows > 0 {
+            return Command::Claim;
+        }
+        if planned.contended {
+            return Command::Wait(CONTENDED_WAIT.min(self.policy.poll_interval));
+        }
+        let due = self.policy.prune_interval.is_some_and(|interval| {
+            self.pruned_at.is_none_or(|pruned_at| self.policy.once || now.since(pruned_at) >= interval)
+        });
+        if due { Command::Prune } else { self.idle() }
+    }
+
+    fn idle(&mut self) -> Command {
+        if self.stopping || self.policy.once {
+            return Command::Exit(self.exit());
+        }
+        Command::Idle(self.policy.poll_interval)
+    }
+
+    /// The batch is somebody else's by now, or will be: leave it alone.
+    fn drop_work(&mut self) -> Command {
+        self.work = None;
+        match self.stopping {
+            true => Command::Exit(self.exit()),
+            false => Command::Claim,
+        }
+    }
+
+    fn exit(&mut self) -> Exit {
+        match self.failed.take().filter(|_| self.policy.once) {
+            Some(message) => Exit::Failed(message),
+            None => Exit::Done,
+        }
+    }
+}
+
+/// Another relay is sealing: what it seals can be claimed in a moment.
+const CONTENDED_WAIT: Duration = Duration::from_millis(5);
+
+fn part(claim: &Claim, events: &Arc<[StoredEvent]>, record: PartRecord, resend: bool) -> Part {
+    let whole = record.draft.ordinals.len() == events.len();
+    let events = match whole {
+        true => Arc::clone(events),
+        false => record.draft.ordinals.iter().filter_map(|ordinal| events.get(*ordinal as usize).cloned()).collect(),
+    };
+    Part {
+        id: PartId { batch: claim.batch, no: record.no },
+        route: claim.route.clone(),
+        table: record.draft.table,
+        token: record.token,
+        fence: claim.attempt,
+        events,
+        frozen: record.draft.frozen,
+        resend,
+    }
+}
+
+#[cfg(test)]
+mod tests;

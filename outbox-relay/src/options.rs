@@ -1,0 +1,218 @@
+//! How a relay works: every number with its name, its limits and its relations, checked once.
+
+use std::time::Duration;
+
+use outbox_core::{Backoff, PlanRequest, Route, VarError, Vars};
+
+use crate::machine::Policy;
+
+/// The most events in a batch: one ClickHouse INSERT must stay one block (1,048,449 rows measured on 26.7).
+pub const BATCH_ROWS_MAX: u32 = 1_000_000;
+/// The most bytes in a batch: 128 MiB, half of what ClickHouse's parallel parsing takes as one block.
+pub const BATCH_BYTES_MAX: u64 = 128 << 20;
+/// The shortest lease: time for a slow insert and two renewals.
+pub const LEASE_MIN: Duration = Duration::from_secs(1);
+/// The longest lease: a killed relay holds its batch this long at most.
+pub const LEASE_MAX: Duration = Duration::from_secs(3600);
+/// The most workers in one relay.
+pub const WORKERS_MAX: u32 = 64;
+
+/// How many batches one call seals at most: one durable commit for all of them.
+const PLAN_BATCHES: u32 = 20;
+/// How often settled events are pruned.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(5);
+/// When a batch that waits for a person is tried again.
+const PARKED_DELAY: Duration = Duration::from_secs(60);
+/// Back-pressure is waited out longer than a failure, by this factor.
+const BUSY_FACTOR: u32 = 4;
+/// A part is sent only while at least this share of its lease is left.
+const LEASE_MARGIN: u32 = 10;
+
+const _: () = assert!(LEASE_MIN.as_secs() < LEASE_MAX.as_secs());
+
+/// The settings of a relay. [`Default`] is what `.env.example` documents; [`from_vars`](Self::from_vars) reads the
+/// environment; [`RelayBuilder`](crate::RelayBuilder) has a setter for each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelayOptions {
+    pub(crate) route: Route,
+    pub(crate) batch_rows: u32,
+    pub(crate) batch_rows_max: u32,
+    pub(crate) batch_bytes_max: u64,
+    pub(crate) linger: Duration,
+    pub(crate) poll_interval: Duration,
+    pub(crate) lease: Duration,
+    pub(crate) retry_min: Duration,
+    pub(crate) retry_max: Duration,
+    pub(crate) workers: u32,
+    pub(crate) once: bool,
+}
+
+impl Default for RelayOptions {
+    fn default() -> Self {
+        Self {
+            route: Route::default(),
+            batch_rows: 100,
+            batch_rows_max: 10_000,
+            batch_bytes_max: 16 << 20,
+            linger: Duration::from_secs(1),
+            poll_interval: Duration::from_millis(200),
+            lease: Duration::from_secs(30),
+            retry_min: Duration::from_millis(500),
+            retry_max: Duration::from_secs(60),
+            workers: 1,
+            once: false,
+        }
+    }
+}
+
+impl RelayOptions {
+    /// The environment variables that [`from_vars`](Self::from_vars) reads.
+    pub const VARS: &'static [&'static str] = &[
+        "OUTBOX_ROUTE",
+        "OUTBOX_BATCH_ROWS",
+        "OUTBOX_BATCH_ROWS_MAX",
+        "OUTBOX_BATCH_BYTES_MAX",
+        "OUTBOX_LINGER",
+        "OUTBOX_POLL_INTERVAL",
+        "OUTBOX_LEASE",
+        "OUTBOX_RETRY_MIN",
+        "OUTBOX_RETRY_MAX",
+        "OUTBOX_WORKERS",
+    ];
+
+    /// The defaults, with what the variables say. Durations are written like `200ms`, `1s`, `2m`.
+    ///
+    /// # Errors
+    /// [`VarError`] that names the variable whose value is wrong or out of its range.
+    pub fn from_vars(vars: &Vars) -> Result<Self, VarError> {
+        let default = Self::default();
+        let duration = |name: &'static str, default: Duration| -> Result<Duration, VarError> {
+            Ok(vars.parse::<humantime::Duration>(name)?.map_or(default, Into::into))
+        };
+        let rows = vars.parse("OUTBOX_BATCH_ROWS")?.unwrap_or(default.batch_rows);
+        let options = Self {
+            route: vars.text("OUTBOX_ROUTE").map_or(default.route, Route::new),
+            batch_rows: rows,
+            batch_rows_max: vars.parse("OUTBOX_BATCH_ROWS_MAX")?.unwrap_or(default.batch_rows_max.max(rows)),
+            batch_bytes_max: vars.parse("OUTBOX_BATCH_BYTES_MAX")?.unwrap_or(default.batch_bytes_max),
+            linger: duration("OUTBOX_LINGER", default.linger)?,
+            poll_interval: duration("OUTBOX_POLL_INTERVAL", default.poll_interval)?,
+            lease: duration("OUTBOX_LEASE", default.lease)?,
+            retry_min: duration("OUTBOX_RETRY_MIN", default.retry_min)?,
+            retry_max: duration("OUTBOX_RETRY_MAX", default.retry_max)?,
+            workers: vars.parse("OUTBOX_WORKERS")?.unwrap_or(default.workers),
+            once: false,
+        };
+        options.check()?;
+        Ok(options)
+    }
+
+    /// Checks every number against its limits and the others.
+    ///
+    /// # Errors
+    /// [`VarError`] that names the setting by its variable.
+    pub fn check(&self) -> Result<(), VarError> {
+        let rule = |holds: bool, name: &str, message: String| match holds {
+            true => Ok(()),
+            false => Err(VarError::new(name, message)),
+        };
+        let ms = Duration::from_millis(1);
+        rule(!self.route.as_str().is_empty() && self.route.as_str().len() <= 100, "OUTBOX_ROUTE", "needs 1 to 100 bytes".into())?;
+        rule((1..=BATCH_ROWS_MAX).contains(&self.batch_rows), "OUTBOX_BATCH_ROWS", format!("needs 1 to {BATCH_ROWS_MAX}"))?;
+        rule(
+            (self.batch_rows..=BATCH_ROWS_MAX).contains(&self.batch_rows_max),
+            "OUTBOX_BATCH_ROWS_MAX",
+            format!("needs OUTBOX_BATCH_ROWS ({}) to {BATCH_ROWS_MAX}", self.batch_rows),
+        )?;
+        rule(
+            (1..=BATCH_BYTES_MAX).contains(&self.batch_bytes_max),
+            "OUTBOX_BATCH_BYTES_MAX",
+            format!("needs 1 to {BATCH_BYTES_MAX}"),
+        )?;
+        rule(self.poll_interval >= ms, "OUTBOX_POLL_INTERVAL", "needs at least 1ms".into())?;
+        rule(
+            (LEASE_MIN..=LEASE_MAX).contains(&self.lease),
+            "OUTBOX_LEASE",
+            format!("needs {}s to {}s", LEASE_MIN.as_secs(), LEASE_MAX.as_secs()),
+        )?;
+        rule(self.retry_min >= ms, "OUTBOX_RETRY_MIN", "needs at least 1ms".into())?;
+        rule(self.retry_max >= self.retry_min, "OUTBOX_RETRY_MAX", "needs at least OUTBOX_RETRY_MIN".into())?;
+        rule((1..=WORKERS_MAX).contains(&self.workers), "OUTBOX_WORKERS", format!("needs 1 to {WORKERS_MAX}"))
+    }
+
+    pub(crate) fn plan_request(&self) -> PlanRequest {
+        PlanRequest {
+            route: self.route.clone(),
+            rows: self.batch_rows,
+            linger: if self.once { Duration::ZERO } else { self.linger },
+            rows_max: self.batch_rows_max,
+            bytes_max: self.batch_bytes_max,
+            batches_max: PLAN_BATCHES,
+        }
+    }
+
+    pub(crate) fn policy(&self, prunes: bool) -> Policy {
+        Policy {
+            lease: self.lease,
+            lease_margin: self.lease / LEASE_MARGIN,
+            backoff: Backoff::new(self.retry_min, self.retry_max),
+            busy_backoff: Backoff::new(self.retry_min * BUSY_FACTOR, self.retry_max * BUSY_FACTOR),
+            parked_delay: PARKED_DELAY,
+            poll_interval: self.poll_interval,
+            prune_interval: prunes.then_some(PRUNE_INTERVAL),
+            once: self.once,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_variable_changes_its_own_setting_only() {
+        let default = RelayOptions::default;
+        let cases: [(&str, &str, RelayOptions); 10] = [
+            ("OUTBOX_ROUTE", "audit", RelayOptions { route: Route::new("audit"), ..default() }),
+            ("OUTBOX_BATCH_ROWS", "7", RelayOptions { batch_rows: 7, ..default() }),
+            ("OUTBOX_BATCH_ROWS_MAX", "700", RelayOptions { batch_rows_max: 700, ..default() }),
+            ("OUTBOX_BATCH_BYTES_MAX", "7000", RelayOptions { batch_bytes_max: 7000, ..default() }),
+            ("OUTBOX_LINGER", "7ms", RelayOptions { linger: Duration::from_millis(7), ..default() }),
+            ("OUTBOX_POLL_INTERVAL", "7s", RelayOptions { poll_interval: Duration::from_secs(7), ..default() }),
+            ("OUTBOX_LEASE", "7s", RelayOptions { lease: Duration::from_secs(7), ..default() }),
+            ("OUTBOX_RETRY_MIN", "7ms", RelayOptions { retry_min: Duration::from_millis(7), ..default() }),
+            ("OUTBOX_RETRY_MAX", "7m", RelayOptions { retry_max: Duration::from_secs(420), ..default() }),
+            ("OUTBOX_WORKERS", "7", RelayOptions { workers: 7, ..default() }),
+        ];
+        assert_eq!(cases.len(), RelayOptions::VARS.len());
+        for (name, value, expected) in cases {
+            assert!(RelayOptions::VARS.contains(&name));
+            assert_eq!(RelayOptions::from_vars(&Vars::new([(name, value)])), Ok(expected), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_value_names_its_variable() {
+        for (name, value) in [
+            ("OUTBOX_BATCH_ROWS", "0"),
+            ("OUTBOX_BATCH_ROWS", "many"),
+            ("OUTBOX_BATCH_ROWS_MAX", "99"),
+            ("OUTBOX_BATCH_BYTES_MAX", "-1"),
+            ("OUTBOX_LINGER", "soon"),
+            ("OUTBOX_POLL_INTERVAL", "0s"),
+            ("OUTBOX_LEASE", "10ms"),
+            ("OUTBOX_RETRY_MIN", "0s"),
+            ("OUTBOX_RETRY_MAX", "1ms"),
+            ("OUTBOX_WORKERS", "65"),
+        ] {
+            let refused = RelayOptions::from_vars(&Vars::new([(name, value)])).expect_err(name);
+            assert_eq!(refused.name(), name, "{refused}");
+        }
+    }
+
+    #[test]
+    fn larger_batches_need_only_one_variable() {
+        let options = RelayOptions::from_vars(&Vars::new([("OUTBOX_BATCH_ROWS", "50000")])).expect("in range");
+        assert_eq!(options.batch_rows_max, 50_000);
+    }
+}

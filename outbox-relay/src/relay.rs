@@ -1,0 +1,260 @@
+//! [`Relay`]: start it beside a service or as a process of its own, watch it, stop it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use outbox_core::{Clock, DynSink, Route, Sink, Store};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use crate::clock::BootClock;
+use crate::error::RelayError;
+use crate::machine::{Exit, Machine};
+use crate::options::RelayOptions;
+use crate::stats::{Counters, Stats};
+use crate::worker::{Phase, Worker};
+
+/// How long a graceful stop may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grace(Duration);
+
+impl Grace {
+    /// This many seconds.
+    #[must_use]
+    pub const fn secs(secs: u64) -> Self {
+        Self(Duration::from_secs(secs))
+    }
+}
+
+impl From<Duration> for Grace {
+    fn from(duration: Duration) -> Self {
+        Self(duration)
+    }
+}
+
+/// A running relay. Dropping it stops its workers at once, which costs what a kill costs: the batch in flight comes again
+/// when its lease has run out, under the same tokens. [`stop`](Self::stop) gives the lease back.
+#[derive(Debug)]
+pub struct Relay {
+    phase: watch::Sender<Phase>,
+    workers: JoinSet<Exit>,
+    counters: Arc<Counters>,
+    wake: Arc<Notify>,
+}
+
+impl Relay {
+    /// Builds a relay over a store.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # async fn run(store: impl outbox_core::Store, sink: impl outbox_core::Sink) -> Result<(), outbox_relay::RelayError> {
+    /// use outbox_relay::{Grace, Relay};
+    ///
+    /// let relay = Relay::builder(store).sink(sink).batch_rows(100).linger(Duration::from_secs(1)).start().await?;
+    /// // .. until the service ends ..
+    /// relay.stop(Grace::secs(10)).await
+    /// # }
+    /// ```
+    pub fn builder<S: Store>(store: S) -> RelayBuilder<S> {
+        RelayBuilder { store, sink: None, options: RelayOptions::default(), wake: Arc::default() }
+    }
+
+    /// Looks for events now instead of at the next poll. Cheap; call it after a commit.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// What this relay has done so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.counters.read()
+    }
+
+    /// Finishes the batches in flight and ends. What takes longer than `grace` is dropped and its lease given back.
+    ///
+    /// # Errors
+    /// [`RelayError::Panicked`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops the workers at once, as dropping the relay does.
+    pub async fn stop(mut self, grace: impl Into<Grace>) -> Result<(), RelayError> {
+        self.phase.send_replace(Phase::Finishing);
+        if let Ok(ended) = tokio::time::timeout(grace.into().0, self.ended()).await {
+            return ended;
+        }
+        tracing::warn!("the grace time is over: the batch in flight is given back");
+        self.phase.send_replace(Phase::Aborting);
+        self.ended().await
+    }
+
+    /// Waits until the relay ends by itself: with [`once`](RelayBuilder::once), when the outbox is drained.
+    ///
+    /// # Errors
+    /// [`RelayError::Undelivered`] when `once` could not deliver everything; [`RelayError::Panicked`].
+    ///
+    /// # Cancel safety
+    /// Cancel safe: the relay goes on.
+    pub async fn ended(&mut self) -> Result<(), RelayError> {
+        let mut result = Ok(());
+        while let Some(exit) = self.workers.join_next().await {
+            match exit {
+                Ok(Exit::Done) => {}
+                Ok(Exit::Failed(message)) => result = Err(RelayError::Undelivered(message)),
+                Err(panicked) => result = Err(RelayError::Panicked(panicked)),
+            }
+        }
+        result
+    }
+}
+
+/// Builds a [`Relay`]. Every setter's default is in [`RelayOptions`]' documentation and `.env.example`.
+pub struct RelayBuilder<S> {
+    store: S,
+    sink: Option<Arc<dyn DynSink>>,
+    options: RelayOptions,
+    wake: Arc<Notify>,
+}
+
+impl<S> std::fmt::Debug for RelayBuilder<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RelayBuilder").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl<S: Store> RelayBuilder<S> {
+    /// Where the events go. Required.
+    #[must_use]
+    pub fn sink(mut self, sink: impl Sink) -> Self {
+        self.sink = Some(Arc::new(sink));
+        self
+    }
+
+    /// All options at once, as [`RelayOptions::from_vars`] read them.
+    #[must_use]
+    pub fn options(mut self, options: RelayOptions) -> Self {
+        self.options = RelayOptions { once: self.options.once, ..options };
+        self
+    }
+
+    /// The route whose batches this relay delivers. Default `main`. Relays of one route share its batches; every other
+    /// route delivers all the events once more.
+    #[must_use]
+    pub fn route(mut self, name: &str) -> Self {
+        self.options.route = Route::new(name);
+        self
+    }
+
+    /// This many waiting events make a batch at once. Default 100. Fewer: smaller inserts; more: they wait for `linger`.
+    #[must_use]
+    pub fn batch_rows(mut self, rows: u32) -> Self {
+        self.options.batch_rows = rows;
+        self.options.batch_rows_max = self.options.batch_rows_max.max(rows);
+        self
+    }
+
+    /// The most events in a batch, reached when the relay is behind. Default 10,000. More gains nothing measurable and
+    /// costs memory; fewer costs ClickHouse parts.
+    #[must_use]
+    pub fn batch_rows_max(mut self, rows: u32) -> Self {
+        self.options.batch_rows_max = rows;
+        self
+    }
+
+    /// The most bytes in a batch, give or take one event. Default 16 MiB. A worker holds one batch in memory, about twice.
+    #[must_use]
+    pub fn batch_bytes_max(mut self, bytes: u64) -> Self {
+        self.options.batch_bytes_max = bytes;
+        self
+    }
+
+    /// How long the oldest event waits for others to fill a batch. Default 1 s. Zero: every poll sends what is there.
+    #[must_use]
+    pub fn linger(mut self, linger: Duration) -> Self {
+        self.options.linger = linger;
+        self
+    }
+
+    /// How often to look when there is nothing to do. Default 200 ms. An idle look writes nothing.
+    #[must_use]
+    pub fn poll_interval(mut self, interval: Duration) -> Self {
+        self.options.poll_interval = interval;
+        self
+    }
+
+    /// How long a claim holds a batch, 1 s to 1 h. Default 30 s, renewed while a sink works. Shorter: a killed relay's
+    /// batch comes back sooner; longer: a stalled relay keeps it.
+    #[must_use]
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.options.lease = lease;
+        self
+    }
+
+    /// The first and the longest wait after failures. Default 500 ms and 60 s.
+    #[must_use]
+    pub fn retry(mut self, min: Duration, max: Duration) -> Self {
+        self.options.retry_min = min;
+        self.options.retry_max = max;
+        self
+    }
+
+    /// How many batches are in flight at once. Default 1. More share the work and the order is given up sooner.
+    #[must_use]
+    pub fn workers(mut self, workers: u32) -> Self {
+        self.options.workers = workers;
+        self
+    }
+
+    /// Deliver what is there, without lingering, and end. For cron.
+    #[must_use]
+    pub fn once(mut self) -> Self {
+        self.options.once = true;
+        self
+    }
+
+    /// A signal that wakes an idle relay, such as the one that commits in this process give.
+    #[must_use]
+    pub fn wake_on(mut self, signal: Arc<Notify>) -> Self {
+        self.wake = signal;
+        self
+    }
+
+    /// Checks the settings, the outbox tables and the destination, and starts.
+    ///
+    /// # Errors
+    /// [`RelayError`] that says what is wrong and what to do. Nothing runs then, and nothing is lost.
+    pub async fn start(self) -> Result<Relay, RelayError> {
+        self.start_with(BootClock).await
+    }
+
+    /// As [`start`](Self::start), on another clock.
+    ///
+    /// # Errors
+    /// [`RelayError`].
+    pub async fn start_with<C: Clock + Clone>(self, clock: C) -> Result<Relay, RelayError> {
+        self.options.check()?;
+        let sink = self.sink.ok_or(RelayError::NoSink)?;
+        self.store.open(&self.options.route).await.map_err(RelayError::Store)?;
+        sink.check().await.map_err(RelayError::Sink)?;
+        let (phase, _) = watch::channel(Phase::Running);
+        let counters = Arc::<Counters>::default();
+        let mut workers = JoinSet::new();
+        for no in 0..self.options.workers {
+            let worker = Worker {
+                store: self.store.clone(),
+                sink: Arc::clone(&sink),
+                clock: clock.clone(),
+                machine: Machine::new(self.options.policy(no == 0), fastrand::u64(..)),
+                options: self.options.clone(),
+                owner: Uuid::new_v4(),
+                phase: phase.subscribe(),
+                wake: Arc::clone(&self.wake),
+                counters: Arc::clone(&counters),
+            };
+            workers.spawn(worker.run());
+        }
+        tracing::info!(route = %self.options.route, workers = self.options.workers, "relay started");
+        Ok(Relay { phase, workers, counters, wake: self.wake })
+    }
+}

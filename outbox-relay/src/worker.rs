@@ -1,0 +1,338 @@
+//! The one loop: performs a machine's commands against a store and a sink.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use outbox_core::{
+    Claim, Clock, DynSink, Moment, Part, PartDraft, Recovery, Release, SinkError, Store, StoreError, StoreErrorKind,
+};
+use tokio::sync::{Notify, watch};
+use tracing::Instrument;
+use uuid::Uuid;
+
+use crate::machine::{Command, Exit, Fact, Group, Machine};
+use crate::options::RelayOptions;
+use crate::stats::Counters;
+
+/// How far a stop has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// Keep on.
+    Running,
+    /// Finish what is in flight.
+    Finishing,
+    /// Give the lease back at once.
+    Aborting,
+}
+
+/// How long giving a lease back may take when the relay must end.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Renewals come this many times within a lease.
+const RENEWALS: u32 = 3;
+
+pub(crate) struct Worker<S, C> {
+    pub(crate) store: S,
+    pub(crate) sink: Arc<dyn DynSink>,
+    pub(crate) clock: C,
+    pub(crate) options: RelayOptions,
+    pub(crate) machine: Machine,
+    pub(crate) owner: Uuid,
+    pub(crate) phase: watch::Receiver<Phase>,
+    pub(crate) wake: Arc<Notify>,
+    pub(crate) counters: Arc<Counters>,
+}
+
+impl<S: Store, C: Clock> Worker<S, C> {
+    pub(crate) async fn run(mut self) -> Exit {
+        let mut fact = Fact::Started;
+        loop {
+            if *self.phase.borrow() >= Phase::Finishing {
+                self.machine.stop();
+            }
+            let command = self.machine.step(fact, self.clock.now());
+            fact = match command {
+                Command::Exit(exit) => return exit,
+                Command::Release(release) => self.release(release).await,
+                command => {
+                    let mut phase = self.phase.clone();
+                    let span = self.span();
+                    tokio::select! {
+                        biased;
+                        // Dropping a step is safe: whatever it left undone comes again under the same tokens.
+                        _ = phase.wait_for(|phase| *phase == Phase::Aborting) => Fact::Aborted,
+                        fact = self.perform(command).instrument(span) => fact,
+                    }
+                }
+            };
+        }
+    }
+
+    fn span(&self) -> tracing::Span {
+        match self.machine.claim() {
+            Some(claim) => tracing::info_span!(
+                "outbox.batch",
+                route = %claim.route,
+                batch = claim.batch.0,
+                attempt = claim.attempt,
+                rows = claim.rows,
+                bytes = claim.bytes,
+            ),
+            None => tracing::Span::none(),
+        }
+    }
+
+    async fn perform(&mut self, command: Command) -> Fact {
+        match command {
+            Command::Claim => {
+                // Asked before answered: the lease is counted from before the request left.
+                let asked = self.clock.now();
+                let claimed = self.store.claim(&self.options.route, self.owner, self.options.lease).await;
+                self.told(claimed, |claim| Fact::Claimed { claim, asked })
+            }
+            Command::Plan => {
+                let planned = self.store.plan(&self.options.plan_request()).await;
+                if let Ok(planned) = &planned
+                    && planned.rows > 0
+                {
+                    tracing::debug!(rows = planned.rows, batches = planned.batches, "sealed");
+                }
+                self.told(planned, Fact::Planned)
+            }
+            Command::Prune => {
+                let pruned = self.store.prune().await;
+                if let Ok(pruned @ 1..) = pruned {
+                    tracing::debug!(pruned, "pruned");
+                }
+                self.told(pruned, |_| Fact::Pruned)
+            }
+            Command::Idle(wait) => {
+                let mut phase = self.phase.clone();
+                tokio::select! {
+                    _ = phase.wait_for(|phase| *phase >= Phase::Finishing) => {}
+                    () = self.wake.notified() => {}
+                    () = tokio::time::sleep(wait) => {}
+                }
+                Fact::Waited
+            }
+            Command::Wait(wait) => {
+                let mut phase = self.phase.clone();
+                tokio::select! {
+                    _ = phase.wait_for(|phase| *phase >= Phase::Finishing) => {}
+                    () = tokio::time::sleep(wait) => {}
+                }
+                Fact::Waited
+            }
+            command => match self.machine.claim().cloned() {
+                Some(claim) => self.perform_on(claim, command).await,
+                None => Fact::LeaseExpired,
+            },
+        }
+    }
+
+    /// The commands about a claimed batch.
+    async fn perform_on(&mut self, claim: Claim, command: Command) -> Fact {
+        match command {
+            Command::Read => {
+                let events = self.store.read(&claim).await;
+                self.told(events, Fact::Read)
+            }
+            Command::Freeze(groups) => self.freeze(&claim, groups).await,
+            Command::Recover(part) => self.recover(&claim, &part).await,
+            Command::Deliver(part) => self.deliver(&claim, &part).await,
+            Command::Replace { no, group } => self.replace(&claim, no, group).await,
+            Command::SettlePart(no) => {
+                let settled = self.store.settle_part(&claim, no).await;
+                self.told(settled, |()| Fact::PartSettled)
+            }
+            Command::Settle => {
+                let settled = self.store.settle(&claim).await;
+                if settled.is_ok() {
+                    Counters::add(&self.counters.settled_batches, 1);
+                    tracing::info!("settled");
+                }
+                self.told(settled, |()| Fact::Settled)
+            }
+            // Performed by `run` and `perform`.
+            Command::Claim
+            | Command::Plan
+            | Command::Prune
+            | Command::Idle(_)
+            | Command::Wait(_)
+            | Command::Release(_)
+            | Command::Exit(_) => Fact::LeaseExpired,
+        }
+    }
+
+    async fn freeze(&mut self, claim: &Claim, groups: Vec<Group>) -> Fact {
+        let (mut drafts, mut failed) = (Vec::new(), Vec::new());
+        for group in groups {
+            match self.draft(claim, group).await {
+                Ok(Ok(draft)) => drafts.push(draft),
+                Ok(Err(error)) => {
+                    self.alarm(&error, "a part cannot be frozen");
+                    failed.push(error);
+                }
+                Err(fact) => return fact,
+            }
+        }
+        if drafts.is_empty() {
+            return Fact::Frozen { records: Vec::new(), failed };
+        }
+        let records = self.store.freeze(claim, drafts).await;
+        self.told(records, |records| Fact::Frozen { records, failed })
+    }
+
+    async fn replace(&mut self, claim: &Claim, no: i32, group: Group) -> Fact {
+        match self.draft(claim, group).await {
+            Ok(Ok(draft)) => {
+                tracing::warn!(part = no, rows = draft.ordinals.len(), "the rest goes under a new token");
+                let record = self.store.replace(claim, no, draft).await;
+                self.told(record, Fact::Replaced)
+            }
+            Ok(Err(error)) => {
+                self.alarm(&error, "a part cannot be frozen");
+                Fact::SinkFailed(error)
+            }
+            Err(fact) => fact,
+        }
+    }
+
+    async fn draft(&mut self, claim: &Claim, group: Group) -> Result<Result<PartDraft, SinkError>, Fact> {
+        let sink = Arc::clone(&self.sink);
+        let events = self.machine.events();
+        let frozen = async {
+            let chosen: Vec<_> = group.ordinals.iter().filter_map(|ordinal| events.get(*ordinal as usize)).collect();
+            sink.freeze(&group.table, &chosen).await
+        };
+        let frozen = self.leased(claim, frozen).await?;
+        Ok(frozen.map(|frozen| PartDraft { table: group.table, ordinals: group.ordinals, frozen }))
+    }
+
+    async fn recover(&mut self, claim: &Claim, part: &Part) -> Fact {
+        let sink = Arc::clone(&self.sink);
+        match self.leased(claim, sink.recover(part)).await {
+            Ok(Ok(recovery)) => {
+                let found = match &recovery {
+                    Recovery::Resend => "send it again",
+                    Recovery::Delivered => "all of it had arrived",
+                    Recovery::Replace { .. } => "some of it is missing",
+                };
+                tracing::info!(part = part.id.no, token = %part.token, found, "looked for an earlier send");
+                if recovery == Recovery::Delivered {
+                    Counters::add(&self.counters.delivered_events, part.events.len() as u64);
+                    Counters::add(&self.counters.delivered_parts, 1);
+                }
+                Fact::Recovered(recovery)
+            }
+            Ok(Err(error)) => {
+                self.alarm(&error, "cannot find out what became of an earlier send");
+                Fact::SinkFailed(error)
+            }
+            Err(fact) => fact,
+        }
+    }
+
+    async fn deliver(&mut self, claim: &Claim, part: &Part) -> Fact {
+        let sink = Arc::clone(&self.sink);
+        let started = self.clock.now();
+        if part.resend {
+            Counters::add(&self.counters.resent_parts, 1);
+        }
+        match self.leased(claim, sink.deliver(part)).await {
+            Ok(Ok(())) => {
+                Counters::add(&self.counters.delivered_events, part.events.len() as u64);
+                Counters::add(&self.counters.delivered_parts, 1);
+                let ms = self.clock.now().since(started).as_millis() as u64;
+                tracing::info!(
+                    part = part.id.no,
+                    table = part.table,
+                    token = %part.token,
+                    rows = part.events.len(),
+                    resend = part.resend,
+                    ms,
+                    "delivered"
+                );
+                Fact::Delivered
+            }
+            Ok(Err(error)) => {
+                self.alarm(&error, "a part is not delivered");
+                Fact::SinkFailed(error)
+            }
+            Err(fact) => fact,
+        }
+    }
+
+    /// Runs a sink's step under the lease: renews it meanwhile, and drops the step when the lease runs out.
+    async fn leased<T>(&mut self, claim: &Claim, step: impl Future<Output = T>) -> Result<T, Fact> {
+        let mut step = std::pin::pin!(step);
+        let pause = self.options.lease / RENEWALS;
+        loop {
+            let left = self.machine.deadline().map_or(Duration::ZERO, |deadline| deadline.since(self.clock.now()));
+            if left.is_zero() {
+                tracing::warn!("the lease ran out in the middle of a step: the batch comes again");
+                return Err(Fact::LeaseExpired);
+            }
+            tokio::select! {
+                biased;
+                done = &mut step => return Ok(done),
+                () = tokio::time::sleep(pause.min(left)) => {}
+            }
+            let asked: Moment = self.clock.now();
+            // The step goes on while the lease is renewed.
+            let renewed = tokio::select! {
+                biased;
+                done = &mut step => return Ok(done),
+                renewed = tokio::time::timeout(left.max(pause), self.store.renew(claim, self.options.lease)) => renewed,
+            };
+            match renewed {
+                Ok(Ok(())) => self.machine.renewed(asked),
+                Ok(Err(error)) if error.kind() == StoreErrorKind::LeaseLost => {
+                    tracing::warn!("the lease went to another relay in the middle of a step");
+                    return Err(Fact::LeaseExpired);
+                }
+                Ok(Err(error)) => tracing::warn!(%error, "cannot renew the lease"),
+                Err(_) => tracing::warn!("cannot renew the lease: no answer"),
+            }
+        }
+    }
+
+    async fn release(&mut self, release: Release) -> Fact {
+        let Some(claim) = self.machine.claim().cloned() else { return Fact::Released };
+        let span = self.span();
+        let delay_ms = release.delay.as_millis() as u64;
+        span.in_scope(|| tracing::info!(delay_ms, parked = release.parked, "released"));
+        match tokio::time::timeout(RELEASE_TIMEOUT, self.store.release(&claim, &release)).await {
+            Ok(Err(error)) if error.kind() != StoreErrorKind::LeaseLost => {
+                // Not worth more: the lease runs out by itself.
+                span.in_scope(|| tracing::warn!(%error, "cannot give the lease back"));
+                Fact::Released
+            }
+            _ => Fact::Released,
+        }
+    }
+
+    fn alarm(&self, error: &SinkError, message: &'static str) {
+        Counters::add(&self.counters.failures, 1);
+        let kind = format!("{:?}", error.kind());
+        match error.retry() {
+            outbox_core::Retry::Never => tracing::error!(%error, kind, code = error.code(), "{message}"),
+            _ => tracing::warn!(%error, kind, code = error.code(), "{message}"),
+        }
+    }
+
+    fn told<T>(&self, answer: Result<T, StoreError>, fact: impl FnOnce(T) -> Fact) -> Fact {
+        match answer {
+            Ok(answer) => fact(answer),
+            Err(error) => {
+                Counters::add(&self.counters.failures, 1);
+                match error.kind() {
+                    StoreErrorKind::LeaseLost => tracing::warn!(%error, "the batch went to another relay"),
+                    StoreErrorKind::Unavailable => tracing::warn!(%error, "the outbox does not answer"),
+                    _ => tracing::error!(%error, "the outbox cannot go on"),
+                }
+                Fact::StoreFailed(error)
+            }
+        }
+    }
+}
