@@ -24,7 +24,6 @@ pub(crate) fn check(definition: &Definition) -> Findings {
         return Findings { broken: vec![why], ..findings };
     }
     for spec in COLUMNS {
-        let exactly_once_only = spec.name == ID_COLUMN;
         let problem = match definition.columns.iter().find(|row| row.name == spec.name) {
             None if spec.required => format!("{name} has no column {}: {}", spec.name, ddl::add_column(name, spec)),
             Some(row) if spec.required && !row.takes_values() => {
@@ -32,14 +31,14 @@ pub(crate) fn check(definition: &Definition) -> Findings {
                 let mend = ddl::modify_column(name, spec);
                 format!("the column {} of {name} is {kind} and takes no values: {mend}", spec.name)
             }
-            Some(row) if row.takes_values() && !columns::fits(spec.field, &row.server_type) => {
-                // A nullable or a text id is written as it is, only never asked for.
+            // An optional column of another type is somebody else's, and left alone.
+            Some(row) if spec.required && !columns::fits(spec.field, &row.server_type) => {
                 let mend = ddl::modify_column(name, spec);
                 format!("the column {} of {name} has the type {}: {mend}", spec.name, row.server_type)
             }
             _ => continue,
         };
-        if exactly_once_only && !definition.columns.iter().any(|row| row.name == spec.name) {
+        if spec.name == ID_COLUMN {
             findings.not_exactly_once.push(problem);
         } else {
             findings.broken.push(problem);
@@ -62,7 +61,10 @@ fn window_problem(table: &Table, view: Option<&View>) -> Option<String> {
 
 fn view_problem(view: &View) -> Option<String> {
     match &view.target {
-        None => Some(format!("the materialized view {} writes to a table that is not there: DROP VIEW {}", view.name, view.name)),
+        None => Some(format!(
+            "the materialized view {} writes to a table that is not there: DROP VIEW {}",
+            view.name, view.name
+        )),
         // Keeps nothing itself; the views behind it are looked at in their turn.
         Some(target) if target.row.engine == "Null" => None,
         Some(target) if target.is_merge_tree() => window_problem(target, Some(view)),
@@ -75,17 +77,12 @@ fn view_problem(view: &View) -> Option<String> {
 
 /// A retry that lands in another partition is not recognised: the key must depend on the event alone.
 fn partition_problem(definition: &Definition) -> Option<String> {
-    const VOLATILE: &[&str] = &["now", "today", "yesterday", "rand", "generate", "hostname", "serveruuid", "queryid", "rownumber", "blocknumber"];
-    let volatile = |expression: &str| {
-        let compact: String = expression.chars().filter(|char| *char != '_').collect::<String>().to_lowercase();
-        VOLATILE.iter().any(|function| compact.contains(function) && compact.contains('('))
-    };
     let name = &definition.table.name;
     let filled = definition.filled();
     let server_side = definition.columns.iter().find(|row| {
         row.is_in_partition_key == 1
             && !filled.iter().any(|column| column.name == row.name)
-            && volatile(&row.default_expression)
+            && is_volatile(&row.default_expression)
     });
     if let Some(row) = server_side {
         return Some(format!(
@@ -94,7 +91,7 @@ fn partition_problem(definition: &Definition) -> Option<String> {
             row.name, row.default_expression
         ));
     }
-    volatile(&definition.table.row.partition_key).then(|| {
+    is_volatile(&definition.table.row.partition_key).then(|| {
         format!(
             "{name} is partitioned by {}, which changes between a send and its repeat: make a new table with PARTITION \
              BY toYYYYMM(event_date_time)",
@@ -103,12 +100,37 @@ fn partition_problem(definition: &Definition) -> Option<String> {
     })
 }
 
+/// Whether the expression calls a function that answers differently each time.
+fn is_volatile(expression: &str) -> bool {
+    const VOLATILE: &[&str] = &[
+        "now",
+        "today",
+        "yesterday",
+        "rand",
+        "generate",
+        "hostname",
+        "serveruuid",
+        "queryid",
+        "rownumber",
+        "blocknumber",
+        "uptime",
+        "utctimestamp",
+        "current",
+    ];
+    let calls = expression.split('(').map(|before| {
+        let start = before.rfind(|char: char| !char.is_alphanumeric() && char != '_').map_or(0, |at| at + 1);
+        before[start..].replace('_', "").to_lowercase()
+    });
+    let closed = expression.matches('(').count();
+    calls.take(closed).any(|function| VOLATILE.iter().any(|volatile| function.starts_with(volatile)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::TableName;
     use crate::definition::tests::table;
     use crate::definition::{ColumnRow, View};
-    use crate::TableName;
 
     const WINDOW: &str = "MergeTree ORDER BY c SETTINGS non_replicated_deduplication_window = 100";
 
@@ -123,7 +145,8 @@ mod tests {
     }
 
     fn good() -> Definition {
-        let columns = COLUMNS.iter().filter(|spec| spec.required).map(|spec| column(spec.name, spec.created_as)).collect();
+        let columns =
+            COLUMNS.iter().filter(|spec| spec.required).map(|spec| column(spec.name, spec.created_as)).collect();
         Definition { version: (26, 7), table: table("MergeTree", WINDOW), columns, views: vec![] }
     }
 
@@ -177,6 +200,8 @@ mod tests {
             ..column("day", "Date")
         });
         assert_eq!(check(&derived), Findings::default());
+        assert!(is_volatile("toYYYYMM(now64(6))") && is_volatile("randCanonical()") && is_volatile("toDate( now_() )"));
+        assert!(!is_volatile("(brand, today)") && !is_volatile("lower(snow)") && !is_volatile("toYYYYMM(now_at)"));
         let mut volatile = good();
         volatile.table.row.partition_key = "toYYYYMM(now())".into();
         assert!(check(&volatile).not_exactly_once[0].contains("toYYYYMM(now())"));
@@ -191,7 +216,9 @@ mod tests {
         let with = |view: View| check(&Definition { views: vec![view], ..good() }).not_exactly_once;
         assert!(with(view("SummingMergeTree", WINDOW)).is_empty());
         assert!(with(view("Null", "Null")).is_empty());
-        assert!(with(view("MergeTree", "MergeTree ORDER BY c"))[0].contains("filled by the materialized view `db`.`v`"));
+        assert!(
+            with(view("MergeTree", "MergeTree ORDER BY c"))[0].contains("filled by the materialized view `db`.`v`")
+        );
         assert!(with(view("Memory", "Memory"))[0].contains("has the engine Memory"));
     }
 }

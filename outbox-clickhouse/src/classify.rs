@@ -68,10 +68,7 @@ fn is_stop(code: i32) -> bool {
 
 /// A value does not parse, does not fit its type, or breaks a constraint.
 fn is_bad_rows(code: i32) -> bool {
-    matches!(
-        code,
-        6 | 26 | 27 | 32 | 33 | 38 | 41 | 53 | 69 | 70 | 72 | 117 | 131 | 349 | 376 | 441 | 469 | 626 | 691
-    )
+    matches!(code, 6 | 26 | 27 | 32 | 33 | 38 | 41 | 53 | 69 | 70 | 72 | 117 | 131 | 349 | 376 | 441 | 469 | 626 | 691)
 }
 
 #[cfg(test)]
@@ -105,7 +102,9 @@ mod tests {
 
     #[test]
     fn what_is_not_clickhouse_is_unknown() {
-        for text in ["", "503 Service Unavailable", "<html>", "Code: ", "Code: x", "Code: 99999999999999", "slow Code: 60."] {
+        for text in
+            ["", "503 Service Unavailable", "<html>", "Code: ", "Code: x", "Code: 99999999999999", "slow Code: 60."]
+        {
             assert_eq!(Answer::parse(text).code, None, "{text}");
             assert_eq!(kind(text), SinkErrorKind::Unknown);
         }
@@ -119,7 +118,8 @@ mod tests {
         assert!(Answer::parse(header).is_outdated_statement());
         let partitions = "Code: 252. DB::Exception: Too many partitions for single INSERT block (more than 100).";
         assert_eq!(kind(partitions), SinkErrorKind::BadRows);
-        let view = "Code: 6. DB::Exception: Cannot parse string 'x' as UInt8: while pushing to view db.v. (CANNOT_PARSE_TEXT)";
+        let view =
+            "Code: 6. DB::Exception: Cannot parse string 'x' as UInt8: while pushing to view db.v. (CANNOT_PARSE_TEXT)";
         assert_eq!(kind(view), SinkErrorKind::Unknown, "the source rows are committed");
     }
 }

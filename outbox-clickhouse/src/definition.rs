@@ -219,8 +219,7 @@ enum Target {
 fn view_target(view: &TableName, row: &TableRow) -> Target {
     let inner = || {
         let nil = row.uuid_text.bytes().all(|byte| matches!(byte, b'0' | b'-'));
-        let table =
-            if nil { format!(".inner.{}", view.table) } else { format!(".inner_id.{}", row.uuid_text) };
+        let table = if nil { format!(".inner.{}", view.table) } else { format!(".inner_id.{}", row.uuid_text) };
         Target::Table(TableName::new(&view.database, &table))
     };
     let Some(rest) = row.create_table_query.strip_prefix("CREATE MATERIALIZED VIEW ") else { return inner() };
@@ -302,9 +301,15 @@ pub(crate) mod tests {
         let named = |database, table| Target::Table(TableName::new(database, table));
         assert_eq!(target("CREATE MATERIALIZED VIEW db.v TO db.`a b` (`c` String) AS SELECT", ""), named("db", "a b"));
         assert_eq!(target(r"CREATE MATERIALIZED VIEW db.`x TO y` TO `d.e`.`f\`g` AS", ""), named("d.e", "f`g"));
-        assert_eq!(target("CREATE MATERIALIZED VIEW db.v (`c` String) ENGINE = MergeTree", "12-3"), named("db", ".inner_id.12-3"));
+        assert_eq!(
+            target("CREATE MATERIALIZED VIEW db.v (`c` String) ENGINE = MergeTree", "12-3"),
+            named("db", ".inner_id.12-3")
+        );
         assert_eq!(target("CREATE MATERIALIZED VIEW db.v (`c` String) ENGINE = X", "00-0"), named("db", ".inner.v"));
-        assert_eq!(target("CREATE MATERIALIZED VIEW db.v REFRESH EVERY 1 HOUR APPEND TO db.t AS", ""), Target::Refreshed);
+        assert_eq!(
+            target("CREATE MATERIALIZED VIEW db.v REFRESH EVERY 1 HOUR APPEND TO db.t AS", ""),
+            Target::Refreshed
+        );
     }
 
     #[test]
@@ -313,7 +318,8 @@ pub(crate) mod tests {
             let mut table = table("MergeTree", "");
             table.row.create_table_query = query.into();
             let view = |name: &&str| View { name: TableName::new("db", name), target: None };
-            Definition { version: (26, 7), table, columns: vec![], views: views.iter().map(view).collect() }.fingerprint()
+            Definition { version: (26, 7), table, columns: vec![], views: views.iter().map(view).collect() }
+                .fingerprint()
         };
         assert_eq!(definition("a", &["x", "y"]), definition("a", &["y", "x"]));
         assert_ne!(definition("a", &["x"]), definition("b", &["x"]));

@@ -182,7 +182,8 @@ mod tests {
     }
 
     fn columns(columns: &[(&str, &str)]) -> Vec<Column> {
-        let column = |(name, server_type): &(&str, &str)| Column { name: (*name).into(), server_type: (*server_type).into() };
+        let column =
+            |(name, server_type): &(&str, &str)| Column { name: (*name).into(), server_type: (*server_type).into() };
         columns.iter().map(column).collect()
     }
 

@@ -17,8 +17,8 @@ const TEXT_CHARS_MAX: usize = 300;
 
 /// Codes whose texts are about tables, users, settings and resources, never about values.
 const SHOWN_CODES: &[i32] = &[
-    3, 16, 20, 36, 48, 60, 73, 81, 115, 159, 164, 192, 193, 194, 202, 203, 209, 210, 216, 225, 236, 241, 242, 243, 252, 279,
-    285, 286, 290, 319, 394, 425, 439, 497, 516, 519, 999,
+    3, 16, 20, 36, 48, 60, 73, 81, 115, 159, 164, 192, 193, 194, 202, 203, 209, 210, 216, 225, 236, 241, 242, 243, 252,
+    279, 285, 286, 290, 319, 394, 425, 439, 497, 516, 519, 999,
 ];
 
 /// What an error message needs to know beside the error.
@@ -41,7 +41,10 @@ impl Explain<'_> {
             }
             Error::InvalidParams(_) | Error::Unsupported(_) => SinkError::stop(
                 self.operation,
-                format!("the address http://{} cannot be used: set CLICKHOUSE_HOST and CLICKHOUSE_PORT", self.settings.address()),
+                format!(
+                    "the address http://{} cannot be used: set CLICKHOUSE_HOST and CLICKHOUSE_PORT",
+                    self.settings.address()
+                ),
             ),
             Error::SchemaMismatch(_) | Error::InvalidColumnsHeader(_) => {
                 SinkError::stop(self.operation, "the server's answer has other columns than were asked for")
@@ -115,7 +118,8 @@ impl Explain<'_> {
 /// No answer within the time that the settings allow.
 pub(crate) fn timed_out(operation: &'static str, settings: &ClickHouseSettings) -> SinkError {
     let limit = humantime::format_duration(settings.insert_timeout);
-    let message = format!("no answer from ClickHouse at {} within {limit} (CLICKHOUSE_INSERT_TIMEOUT)", settings.address());
+    let message =
+        format!("no answer from ClickHouse at {} within {limit} (CLICKHOUSE_INSERT_TIMEOUT)", settings.address());
     SinkError::unknown(operation, message)
 }
 
@@ -220,8 +224,12 @@ mod tests {
 
     #[test]
     fn messages_say_what_to_do() {
-        let missing = explained("Code: 60. DB::Exception: Table db.event_log does not exist. (UNKNOWN_TABLE) (version 1)");
-        assert!(missing.to_string().contains("Table db.event_log does not exist; create `db`.`event_log`"), "{missing}");
+        let missing =
+            explained("Code: 60. DB::Exception: Table db.event_log does not exist. (UNKNOWN_TABLE) (version 1)");
+        assert!(
+            missing.to_string().contains("Table db.event_log does not exist; create `db`.`event_log`"),
+            "{missing}"
+        );
         assert!(missing.to_string().contains("OUTBOX_CLICKHOUSE_CREATE_TABLE=true"), "{missing}");
         let login = explained("Code: 516. DB::Exception: writer: Authentication failed. (AUTHENTICATION_FAILED)");
         assert!(login.to_string().contains("CLICKHOUSE_USER and CLICKHOUSE_PASSWORD"), "{login}");

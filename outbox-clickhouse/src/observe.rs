@@ -3,10 +3,10 @@
 use outbox_core::SinkError;
 use serde::{Deserialize, Serialize};
 
+use crate::TableName;
 use crate::client::Server;
 use crate::sql::text;
 use crate::statement::Mark;
-use crate::TableName;
 
 /// Which start of the server this is.
 ///

@@ -136,7 +136,10 @@ mod tests {
             views: false,
         };
         let text = serde_json::to_string(&statement).expect("plain data");
-        assert!(text.starts_with(r#"{"database":"db","table":"event_log","format":"RowBinaryWithNamesAndTypes""#), "{text}");
+        assert!(
+            text.starts_with(r#"{"database":"db","table":"event_log","format":"RowBinaryWithNamesAndTypes""#),
+            "{text}"
+        );
         assert_eq!(serde_json::from_str::<Statement>(&text).expect("its own text"), statement);
         let sql = "INSERT INTO `db`.`event_log` (`event_id`) FORMAT RowBinaryWithNamesAndTypes";
         assert_eq!(statement.sql(), sql);

@@ -24,6 +24,7 @@ pub mod wake;
 pub use backend::OutboxBackend;
 pub use environment::{environment, set_environment};
 pub use error::EnvironmentError;
+pub use outbox_core::IntoEvents;
 pub use outcome::Outcome;
 
 /// What the macros expand to. Not for other use: it changes without notice.
@@ -31,4 +32,5 @@ pub use outcome::Outcome;
 pub mod __private {
     pub use chrono::{DateTime, Utc};
     pub use serde::Serialize;
+    pub use std::string::{String, ToString};
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use outbox_core::{Clock, DynSink, Route, Sink, Store};
+use outbox_core::{BoxFuture, Clock, DynSink, Route, Sink, Store};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -39,6 +39,8 @@ impl From<Duration> for Grace {
 pub struct Relay {
     phase: watch::Sender<Phase>,
     workers: JoinSet<Exit>,
+    /// Ends with the relay.
+    _forwarder: JoinSet<()>,
     counters: Arc<Counters>,
     wake: Arc<Notify>,
 }
@@ -58,7 +60,7 @@ impl Relay {
     /// # }
     /// ```
     pub fn builder<S: Store>(store: S) -> RelayBuilder<S> {
-        RelayBuilder { store, sink: None, options: RelayOptions::default(), wake: Arc::default() }
+        RelayBuilder { store, sink: None, options: RelayOptions::default(), wake: Arc::default(), forwarder: None }
     }
 
     /// Looks for events now instead of at the next poll. Cheap; call it after a commit.
@@ -115,6 +117,7 @@ pub struct RelayBuilder<S> {
     sink: Option<Arc<dyn DynSink>>,
     options: RelayOptions,
     wake: Arc<Notify>,
+    forwarder: Option<BoxFuture<'static, ()>>,
 }
 
 impl<S> std::fmt::Debug for RelayBuilder<S> {
@@ -213,10 +216,23 @@ impl<S: Store> RelayBuilder<S> {
         self
     }
 
-    /// A signal that wakes an idle relay, such as the one that commits in this process give.
+    /// What wakes an idle relay before its next poll: each future that `signal` makes ends at the next wake-up, such as
+    /// `outbox::wake::notified`, which ends when a transaction of this process commits events. Default: nothing.
     #[must_use]
-    pub fn wake_on(mut self, signal: Arc<Notify>) -> Self {
-        self.wake = signal;
+    pub fn wake_on<F>(mut self, signal: impl Fn() -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let wake = Arc::clone(&self.wake);
+        self.forwarder = Some(Box::pin(async move {
+            let mut next = signal();
+            loop {
+                next.await;
+                // Made before the relay is woken, so that no signal falls between.
+                next = signal();
+                wake.notify_one();
+            }
+        }));
         self
     }
 
@@ -254,7 +270,11 @@ impl<S: Store> RelayBuilder<S> {
             };
             workers.spawn(worker.run());
         }
+        let mut forwarder = JoinSet::new();
+        if let Some(forward) = self.forwarder {
+            forwarder.spawn(forward);
+        }
         tracing::info!(route = %self.options.route, workers = self.options.workers, "relay started");
-        Ok(Relay { phase, workers, counters, wake: self.wake })
+        Ok(Relay { phase, workers, _forwarder: forwarder, counters, wake: self.wake })
     }
 }

@@ -15,8 +15,8 @@ use crate::interrupt::foreground;
 const VERSION: &str = "26.7.3-stable.1";
 const PACKAGE: &str = "@chdb/lib-linux-x64-gnu";
 /// Of the package: the registry's `integrity`, in hexadecimal.
-const PACKAGE_SHA512: &str = "5cff7b326aa7739b59a4a43047c47b7092d3b073621e6ad1dfae66a731cc9ad5\
-                              a3ba48ca9f621405ad1cd81fe3e059435cb858ce3235a8a2b4080820aa055e70";
+const PACKAGE_SHA512: &str = "5cff7b98caa7739b59a4a432c11f0dedc2d3b073624e61ebdf4a42e66ce8de35\
+                              a6ba48ca9f62016bad1cd81fe059435cb858ce3235a8a2b408082a81563e70a7";
 /// Of `libchdb.so`.
 const LIBRARY_SHA256: &str = "36ad4e999882821ef13cf2d0f52c93f48e6ee1b4498b35a201c23ce4b8d15bf5";
 

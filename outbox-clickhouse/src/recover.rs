@@ -1,0 +1,215 @@
+//! What became of an earlier send: when a repeat under the same token is safe, and when the ids must be read back.
+//!
+//! The token decides as long as the server remembers it and its memory is true. Three things end that:
+//! * the server has started anew: the token can be there and the rows gone;
+//! * the table or a view's target was altered: its window may be another one;
+//! * so many blocks came since that the token may have fallen out of the window.
+
+use std::collections::HashSet;
+
+use clickhouse::Row;
+use outbox_core::{Part, Recovery, SinkError, SinkErrorKind, StoredEvent};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::client::Server;
+use crate::columns::{self, Field};
+use crate::sink::{ClickHouseSink, is_outdated, query_id_prefix};
+use crate::sql;
+use crate::statement::{self, Mark, Statement};
+
+/// Ids per question. 5,000 are 195 kB of SQL, below the server's default `max_query_size` of 256 KiB.
+const IDS_PER_QUESTION: usize = 5_000;
+
+/// A token is trusted while less than this share of the window has been written since.
+const WINDOW_SHARE: u64 = 10;
+
+/// What happened to the destination since the first send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Since {
+    restarted: bool,
+    altered: bool,
+    window_passed: bool,
+}
+
+impl Since {
+    fn token_is_good(self) -> bool {
+        !self.restarted && !self.altered && !self.window_passed
+    }
+}
+
+fn since(statement: &Statement, first: &Mark, now: &Mark, definition: Option<&str>) -> Since {
+    // Fewer blocks than before: partitions were dropped.
+    let written = u64::try_from(now.blocks.saturating_sub(first.blocks)).unwrap_or(u64::MAX);
+    Since {
+        restarted: !now.start.is_same(&first.start),
+        altered: definition != Some(statement.definition.as_str()),
+        window_passed: written >= (statement.window / WINDOW_SHARE).max(1),
+    }
+}
+
+/// See [`Sink::recover`](outbox_core::Sink::recover).
+pub(crate) async fn recover(sink: &ClickHouseSink, part: &Part) -> Result<Recovery, SinkError> {
+    let (statement, first) = statement::thaw("recover", part)?;
+    if !statement.exactly_once || !statement.has_ids() {
+        return Ok(Recovery::Resend);
+    }
+    let server = &sink.server;
+    let definition = server.definition("recover", &statement.table).await?.map(|definition| definition.fingerprint());
+    let now = server.mark("recover", &statement.table).await?;
+    let since = since(&statement, &first, &now, definition.as_deref());
+    if since.token_is_good() {
+        tracing::info!(part = %part.id, table = %statement.table, "the same token decides: sent again");
+        return Ok(Recovery::Resend);
+    }
+    if since.altered {
+        sink.forget(&statement.table);
+    }
+    if !since.restarted {
+        end_earlier_sends(server, part).await?;
+    }
+    let mut landed = server.read_back(&statement, &part.events).await?;
+    let mut resent = false;
+    // When nothing is there, sending the old token once more cannot double, and turns away whoever still sends it.
+    // After a restart it also completes views that were interrupted.
+    let complete = landed.len() == part.events.len();
+    if landed.is_empty() || (since.restarted && (!complete || statement.views)) {
+        resent = true;
+        match sink.send("recover", part, &statement).await {
+            Ok(_) => {
+                if !server.start("recover").await?.is_same(&now.start) {
+                    return Err(SinkError::unknown("recover", "ClickHouse has restarted meanwhile: asked again"));
+                }
+            }
+            // The frozen statement does not fit the table any more, for nobody: the rest needs a new one.
+            Err(error) if since.altered && (is_outdated(&error) || error.kind() == SinkErrorKind::BadRows) => {}
+            Err(error) => return Err(error),
+        }
+        landed = server.read_back(&statement, &part.events).await?;
+    }
+    tracing::info!(
+        part = %part.id,
+        table = %statement.table,
+        rows = part.events.len(),
+        landed = landed.len(),
+        restarted = since.restarted,
+        altered = since.altered,
+        window_passed = since.window_passed,
+        resent,
+        "read back"
+    );
+    if landed.len() == part.events.len() {
+        return Ok(Recovery::Delivered);
+    }
+    let landed = part.events.iter().map(|stored| stored.event.id).filter(|id| landed.contains(id)).collect();
+    Ok(Recovery::Replace { landed })
+}
+
+/// Waits until no earlier send of this part runs any more. Needs no right: a user may end queries of their own.
+async fn end_earlier_sends(server: &Server, part: &Part) -> Result<(), SinkError> {
+    let prefix = sql::text(&query_id_prefix(part.token));
+    server.execute("recover", None, &format!("KILL QUERY WHERE startsWith(query_id, {prefix}) SYNC FORMAT Null")).await
+}
+
+#[derive(Row, Deserialize)]
+struct Id {
+    #[serde(with = "clickhouse::serde::uuid")]
+    event_id: Uuid,
+}
+
+impl Server {
+    /// Which of the events are in the table.
+    pub(crate) async fn read_back(
+        &self,
+        statement: &Statement,
+        events: &[StoredEvent],
+    ) -> Result<HashSet<Uuid>, SinkError> {
+        let mut landed = HashSet::with_capacity(events.len());
+        for chunk in events.chunks(IDS_PER_QUESTION) {
+            let rows: Vec<Id> = self.rows("recover", Some(&statement.table), &question(statement, chunk)).await?;
+            landed.extend(rows.into_iter().map(|row| row.event_id));
+        }
+        Ok(landed)
+    }
+}
+
+fn question(statement: &Statement, events: &[StoredEvent]) -> String {
+    let ids: Vec<_> = events.iter().map(|stored| format!("'{}'", stored.event.id)).collect();
+    let mut bounds = String::new();
+    if let Some((from, to)) = time_bounds(events) {
+        let column = sql::name("event_date_time");
+        bounds =
+            format!(" AND {column} >= toDateTime64({from}, 6, 'UTC') AND {column} <= toDateTime64({to}, 6, 'UTC')");
+    }
+    if let Some(types) = event_types(statement, events) {
+        bounds.push_str(&format!(" AND {} IN ({types})", sql::name("event_type")));
+    }
+    // Rows that a lightweight DELETE hides have arrived all the same.
+    format!(
+        "SELECT DISTINCT event_id FROM {} WHERE event_id IN ({}){bounds} SETTINGS apply_deleted_mask = 0",
+        statement.table,
+        ids.join(",")
+    )
+}
+
+/// The events' times, a second wider on both sides because a column may hold less precision; None where a column of
+/// another type could have bent them.
+fn time_bounds(events: &[StoredEvent]) -> Option<(i64, i64)> {
+    /// The first seconds of 1970 and of 2106: what DateTime can hold.
+    const RANGE: std::ops::Range<i64> = 1..4_291_747_200;
+    let seconds = || events.iter().map(|stored| stored.event.occurred_at.timestamp());
+    let (from, to) = (seconds().min()?, seconds().max()?);
+    (RANGE.contains(&from) && RANGE.contains(&to)).then_some((from - 1, to + 2))
+}
+
+/// The events' types, where they are few and the column is a text.
+fn event_types(statement: &Statement, events: &[StoredEvent]) -> Option<String> {
+    const TYPES_MAX: usize = 200;
+    let column = statement.columns.iter().find(|column| column.name == "event_type")?;
+    columns::wire(Field::EventType, &column.server_type)?;
+    let types: HashSet<&str> = events.iter().map(|stored| stored.event.event_type.as_str()).collect();
+    let mut types: Vec<_> = types.into_iter().map(sql::text).collect();
+    types.sort_unstable();
+    (types.len() <= TYPES_MAX).then(|| types.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::TableName;
+    use crate::encode::Format;
+
+    fn statement(window: u64) -> Statement {
+        Statement {
+            table: TableName::new("db", "event_log"),
+            format: Format::RowBinary,
+            columns: vec![],
+            settings: std::collections::BTreeMap::new(),
+            exactly_once: true,
+            definition: "d".into(),
+            window,
+            views: false,
+        }
+    }
+
+    fn mark(start: &str, blocks: i64) -> Mark {
+        serde_json::from_value(serde_json::json!({ "start": start, "blocks": blocks })).expect("a mark")
+    }
+
+    #[test]
+    fn a_token_is_trusted_only_while_nothing_happened() {
+        let first = mark("a", 100);
+        let good = |now: &Mark, definition| since(&statement(1000), &first, now, definition).token_is_good();
+        assert!(good(&mark("a", 199), Some("d")));
+        assert!(!good(&mark("a", 200), Some("d")), "a tenth of the window has passed");
+        assert!(!good(&mark("a", 99), Some("d")), "partitions were dropped");
+        assert!(!good(&mark("b", 100), Some("d")), "restarted");
+        assert!(!good(&mark("", 100), Some("d")), "nobody knows");
+        assert!(!good(&mark("a", 100), Some("e")), "altered");
+        assert!(!good(&mark("a", 100), None), "gone");
+        assert!(
+            since(&statement(5), &first, &mark("a", 100), Some("d")).token_is_good(),
+            "a tiny window still has a first try"
+        );
+    }
+}

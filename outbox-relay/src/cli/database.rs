@@ -1,0 +1,53 @@
+//! Which database `DATABASE_URL` names.
+
+use outbox_core::{VarError, Vars};
+
+/// The databases that an outbox can live in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Kind {
+    /// PostgreSQL 13 or later.
+    Postgres,
+    /// A SQLite file.
+    Sqlite,
+}
+
+const EXAMPLES: &str = "needs postgres://user:password@host/database or sqlite:///path/to/file.db";
+
+/// The database's kind and URL. Errors never show the URL: it may hold a password.
+pub(super) fn database(vars: &Vars) -> Result<(Kind, String), VarError> {
+    let url = vars.text("DATABASE_URL").ok_or_else(|| VarError::new("DATABASE_URL", format!("is not set: it {EXAMPLES}")))?;
+    let kind = match url.split_once("://").map(|(scheme, _)| scheme) {
+        Some("postgres" | "postgresql") => Kind::Postgres,
+        Some("sqlite") => Kind::Sqlite,
+        Some(scheme) if scheme.chars().all(|c| c.is_ascii_alphanumeric()) => {
+            return Err(VarError::new("DATABASE_URL", format!("the outbox has no store for `{scheme}`: it {EXAMPLES}")));
+        }
+        _ => return Err(VarError::new("DATABASE_URL", EXAMPLES)),
+    };
+    Ok((kind, url.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scheme_names_the_database() {
+        for (url, kind) in [
+            ("postgres://a@b/c", Kind::Postgres),
+            ("postgresql://a@b/c", Kind::Postgres),
+            ("sqlite:///tmp/a.db", Kind::Sqlite),
+        ] {
+            assert_eq!(database(&Vars::new([("DATABASE_URL", url)])), Ok((kind, url.to_owned())));
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_names_the_variable_and_shows_no_password() {
+        for url in ["", "mysql://root:hunter2@host/db", "hunter2", "host:hunter2@x://"] {
+            let refused = database(&Vars::new([("DATABASE_URL", url)])).expect_err(url);
+            assert_eq!(refused.name(), "DATABASE_URL");
+            assert!(!refused.to_string().contains("hunter2"), "{refused}");
+        }
+    }
+}

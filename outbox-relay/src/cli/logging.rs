@@ -1,0 +1,22 @@
+//! Structured logs on standard error.
+
+use std::io::IsTerminal;
+
+use outbox_core::{VarError, Vars};
+use tracing_subscriber::EnvFilter;
+
+/// Starts logging: `OUTBOX_LOG` filters (`info` unless set), `OUTBOX_LOG_FORMAT` is `text` or `json`.
+pub(super) fn start(vars: &Vars) -> Result<(), VarError> {
+    let filter = EnvFilter::try_new(vars.text("OUTBOX_LOG").unwrap_or("info"))
+        .map_err(|error| VarError::new("OUTBOX_LOG", error.to_string()))?;
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    match vars.text("OUTBOX_LOG_FORMAT").unwrap_or("text") {
+        "text" => logs.init(),
+        "json" => logs.json().flatten_event(true).init(),
+        _ => return Err(VarError::new("OUTBOX_LOG_FORMAT", "needs `text` or `json`")),
+    }
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! The `outbox` command: the relay as a process of its own, and what an operator needs beside it.
+//!
+//! Every setting comes from the environment or from a `.env` file; nothing secret is ever an argument. Exit codes: 0 done,
+//! 1 it did not work, 2 the command or a setting is wrong.
+
+mod database;
+mod environment;
+mod logging;
+mod migrate;
+mod run;
+mod status;
+
+use std::error::Error;
+use std::fmt;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use outbox_core::VarError;
+
+/// Delivers the events of a transactional outbox. Settings come from the environment and from .env, see .env.example.
+#[derive(Debug, Parser)]
+#[command(name = "outbox", version)]
+struct Arguments {
+    /// Read settings from this file instead of .env. The environment wins over it.
+    #[arg(long, global = true, value_name = "FILE")]
+    env_file: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Run the relay until it is told to stop (SIGTERM or ^C).
+    Run {
+        /// Deliver what is there and exit: for cron. Exits with 1 when something could not be delivered.
+        #[arg(long)]
+        once: bool,
+    },
+    /// Show what waits in the outbox.
+    Status {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Install or upgrade the outbox tables.
+    Migrate {
+        /// Print the SQL instead, for migrations of your own.
+        #[arg(long)]
+        print: bool,
+        /// With --print: for which database. Default: the one of DATABASE_URL.
+        #[arg(long, requires = "print")]
+        database: Option<database::Kind>,
+    },
+}
+
+/// Why the command ends with something other than 0.
+#[derive(Debug)]
+enum Failure {
+    /// A setting is wrong: exit code 2.
+    Setting(VarError),
+    /// It did not work: exit code 1.
+    Failed(Box<dyn Error + Send + Sync>),
+}
+
+impl From<VarError> for Failure {
+    fn from(error: VarError) -> Self {
+        Self::Setting(error)
+    }
+}
+
+impl From<crate::RelayError> for Failure {
+    fn from(error: crate::RelayError) -> Self {
+        match error {
+            crate::RelayError::Setting(error) => Self::Setting(error),
+            error => Self::Failed(error.into()),
+        }
+    }
+}
+
+impl From<outbox_core::StoreError> for Failure {
+    fn from(error: outbox_core::StoreError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Setting(error) => write!(f, "{error}"),
+            Self::Failed(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+/// Runs the command with the process's arguments and environment.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::from)
+        .and_then(|runtime| runtime.block_on(perform(arguments)));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Nothing can be done when even this cannot be written.
+            let _ = writeln!(std::io::stderr(), "outbox: {failure}");
+            ExitCode::from(match failure {
+                Failure::Setting(_) => 2,
+                Failure::Failed(_) => 1,
+            })
+        }
+    }
+}
+
+async fn perform(arguments: Arguments) -> Result<(), Failure> {
+    let vars = environment::load(arguments.env_file.as_deref())?;
+    logging::start(&vars)?;
+    match arguments.command {
+        Task::Run { once } => run::run(&vars, once).await,
+        Task::Status { json } => status::status(&vars, json).await,
+        Task::Migrate { print: true, database } => migrate::print(&vars, database),
+        Task::Migrate { print: false, .. } => migrate::migrate(&vars).await,
+    }
+}

@@ -1,0 +1,35 @@
+//! `cargo xtask test`: the servers, then every test.
+
+use std::process::Stdio;
+
+use crate::cargo::cargo;
+use crate::error::{Error, Result};
+use crate::interrupt::foreground;
+use crate::stack::{NEEDED_BY_TESTS, Stack};
+
+/// Runs the tests and, whatever they said, the doc tests. The first failure is the one that is returned.
+pub(crate) fn run(args: &[String]) -> Result<()> {
+    let stack = Stack::up(NEEDED_BY_TESTS)?;
+    let env = stack.env();
+    let with_env = |args: &[&str]| {
+        let mut command = cargo(args);
+        command.envs(env.iter().map(|(name, value)| (name, value)));
+        command
+    };
+    let mut tests = if nextest_is_installed() {
+        with_env(&["nextest", "run", "--workspace"])
+    } else {
+        with_env(&["test", "--workspace", "--lib", "--bins", "--tests"])
+    };
+    let tests = foreground(tests.args(args));
+    if matches!(tests, Err(Error::Interrupted)) {
+        return tests;
+    }
+    let docs = foreground(&mut with_env(&["test", "--workspace", "--doc"]));
+    tests.and(docs)
+}
+
+fn nextest_is_installed() -> bool {
+    let mut version = cargo(&["nextest", "--version"]);
+    version.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
