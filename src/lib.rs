@@ -34,19 +34,53 @@
 //! # }
 //! ```
 //!
-//! [`EventLog`](derive@EventLog) and [`transactional_event`] document the two macros, option by option.
+//! The two macros are documented option by option: [`EventLog`](derive@EventLog), [`transactional_event`].
 
-pub mod aio;
-mod macros;
-pub mod prelude;
-pub mod sync;
-
-pub use aio::transaction;
-pub use macros::{EventLog, transactional_event};
-pub use outbox_core::{EncodeError, Event, EventSchema, EventType};
-pub use outbox_diesel::{
-    EnvironmentError, IntoEvents, OutboxBackend, Outcome, environment, set_environment, wake,
+#[doc(inline)]
+pub use outbox_core::EventLog;
+pub use outbox_core::{
+    Backoff, BatchId, BatchStatus, Claim, Clock, EncodeError, Event, EventSchema, EventType, Frozen, IntoEvents, Moment,
+    Part, PartDraft, PartId, PartRecord, PlanRequest, Planned, Recovery, Release, Retry, Route, RouteStatus, Sink,
+    SinkError, SinkErrorKind, Status, Store, StoreError, StoreErrorKind, StoredEvent, VarError, Vars,
 };
+#[doc = include_str!("event_log.md")]
+#[doc(inline)]
+pub use outbox_derive::EventLog;
+#[doc = include_str!("transactional_event.md")]
+#[doc(inline)]
+pub use outbox_derive::transactional_event;
+#[doc(inline)]
+pub use outbox_diesel::aio::transaction;
+pub use outbox_diesel::{EnvironmentError, OutboxBackend, Outcome, environment, set_environment};
+#[cfg(feature = "postgres")]
+#[doc(inline)]
+pub use outbox_diesel::postgres;
+#[cfg(feature = "sqlite")]
+#[doc(inline)]
+pub use outbox_diesel::sqlite;
+#[doc(inline)]
+pub use outbox_diesel::{aio, sync, wake};
+#[cfg(feature = "relay")]
+#[doc(inline)]
+pub use outbox_relay::{Grace, Relay, RelayBuilder, RelayError, RelayOptions, Stats};
+
+/// The ClickHouse side: [`ClickHouseSink`](clickhouse::ClickHouseSink), and reading events back.
+#[cfg(feature = "clickhouse")]
+pub mod clickhouse {
+    pub use outbox_clickhouse::{
+        ClickHouseSettings, ClickHouseSink, DecodeError, Delivery, EventLogRow, TableName, create_table_sql,
+    };
+}
+
+/// What a module that emits events needs: `use outbox::prelude::*`.
+///
+/// Both `emit` traits are here: which of them `conn.emit(..)` means follows from the connection's type.
+pub mod prelude {
+    pub use outbox_core::EventLog;
+    pub use outbox_derive::{EventLog, transactional_event};
+    pub use outbox_diesel::aio::Emit as _;
+    pub use outbox_diesel::sync::Emit as _;
+}
 
 /// What the macros expand to. Not for other use: it changes without notice.
 #[doc(hidden)]

@@ -31,7 +31,7 @@ pub async fn many(
 ) -> Result<(), Box<dyn Error>> {
     let mut conn = database.connect().await?;
     let mut progress = Progress::new(count);
-    let (mut created, mut refused) = (0_u64, 0_u64);
+    let (mut created, mut refused, mut last) = (0_u64, 0_u64, None);
     for (line, input) in inputs {
         let outcome = match &input {
             Ok(new) => conn.create_user(new).await,
@@ -43,7 +43,10 @@ pub async fn many(
             }
         };
         match outcome {
-            Ok(()) => created += 1,
+            Ok(user) => {
+                created += 1;
+                last = Some(user.id);
+            }
             Err(error @ AppError::EmailTaken) => {
                 progress.say(&format!("line {line}: {error}"));
                 refused += 1;
@@ -54,5 +57,8 @@ pub async fn many(
     }
     progress.finish();
     println!("created {created} users, each with its event; refused {refused}");
+    if let Some(id) = last {
+        println!("the last one has the id {id}");
+    }
     Ok(())
 }

@@ -7,7 +7,7 @@ use diesel::sql_types::BigInt;
 use diesel::{Connection, QueryDsl, QueryResult, QueryableByName, SqliteConnection};
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 
-use crate::app::{AppError, NewUser, create_user, create_user_blocking, users};
+use crate::app::{AppError, NewUser, User, create_user, create_user_blocking, users};
 
 pub enum Database {
     Postgres(String),
@@ -61,10 +61,10 @@ impl Database {
 }
 
 impl Conn {
-    pub async fn create_user(&mut self, new: &NewUser) -> Result<(), AppError> {
+    pub async fn create_user(&mut self, new: &NewUser) -> Result<User, AppError> {
         match self {
-            Self::Postgres(conn) => create_user(conn, new).await.map(drop),
-            Self::Sqlite(conn) => tokio::task::block_in_place(|| create_user_blocking(conn, new)).map(drop),
+            Self::Postgres(conn) => create_user(conn, new).await,
+            Self::Sqlite(conn) => tokio::task::block_in_place(|| create_user_blocking(conn, new)),
         }
     }
 

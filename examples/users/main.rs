@@ -6,6 +6,7 @@
 //! Settings: `DATABASE_URL` (`sqlite://..` or `postgres://..`), and the `CLICKHOUSE_*` variables for the report.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that talks to its user")]
+#![allow(unreachable_pub, missing_docs, reason = "a program has no outside")]
 
 mod app;
 mod create;

@@ -47,12 +47,6 @@ impl<'a> Answer<'a> {
             Some(_) => SinkErrorKind::Unknown,
         }
     }
-
-    /// Whether the server refused before it looked at a row because the statement does not fit the table any more: the
-    /// statement itself has to be made anew.
-    pub(crate) fn is_outdated_statement(&self) -> bool {
-        matches!(self.code, Some(16 | 44 | 60 | 73 | 115)) || self.is_outdated_header()
-    }
 }
 
 /// Too many simultaneous queries (202, 203), memory (241), disk space (243, 439), replica limits (290), too many parts
@@ -115,7 +109,6 @@ mod tests {
         let header = "Code: 117. DB::Exception: Type of 'metadata_version' must be Int32, not Int64: (while reading \
                       header): While executing BinaryRowInputFormat. (INCORRECT_DATA)";
         assert_eq!(kind(header), SinkErrorKind::Stop);
-        assert!(Answer::parse(header).is_outdated_statement());
         let partitions = "Code: 252. DB::Exception: Too many partitions for single INSERT block (more than 100).";
         assert_eq!(kind(partitions), SinkErrorKind::BadRows);
         let view =

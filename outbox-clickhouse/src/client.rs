@@ -42,8 +42,15 @@ impl Server {
             .with_user(settings.user.as_str())
             .with_password(settings.password_text())
             .with_compression(Compression::None)
+            // A profile that turns it on would make old answers out of questions about what is there now.
+            .with_setting("use_query_cache", "0")
             .with_product_info("outbox", env!("CARGO_PKG_VERSION"));
         Self { client, settings }
+    }
+
+    /// A client whose unqualified names are in the settings' database.
+    pub(crate) fn reader(&self) -> Client {
+        self.client.clone().with_database(self.settings.database.as_str())
     }
 
     /// All rows of a question.

@@ -242,7 +242,7 @@ mod tests {
         ]);
         assert_eq!(Format::of(&columns), Format::Json);
         let body = Format::Json.encode(&columns, &[stored(), stored()]).expect("known columns");
-        let row = "{\"event_id\":\"00112233-4455-6677-8899-aabbccddeeff\",\"event_date_time\":\"1970-01-13T23:02:26.108166Z\",\
+        let row = "{\"event_id\":\"00112233-4455-6677-8899-aabbccddeeff\",\"event_date_time\":\"1970-01-13T19:49:12.157446Z\",\
                    \"event_context\":{\"x\":\"ü\"},\"key\":\"k\",\"headers\":null,\"metadata_version\":3,\"seq\":7}\n";
         assert_eq!(body, format!("{row}{row}"));
     }

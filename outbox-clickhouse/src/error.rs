@@ -139,7 +139,10 @@ fn shown(answer: &Answer<'_>) -> String {
         let words = text.split_once("DB::Exception: ").map_or("", |(_, words)| words);
         let cut = [": While executing", ": while executing", ": while pushing", ": (at row", "\n", " (version "];
         let end = cut.iter().filter_map(|mark| words.find(mark)).min().unwrap_or(words.len());
-        let words: String = words[..end].trim_end_matches(['.', ' ']).chars().take(TEXT_CHARS_MAX).collect();
+        let words = &words[..end];
+        let name = exception_name(text).map(|name| format!("({name})"));
+        let words = name.and_then(|name| words.strip_suffix(&name)).unwrap_or(words);
+        let words: String = words.trim_end_matches(['.', ' ']).chars().take(TEXT_CHARS_MAX).collect();
         if !words.is_empty() {
             return words;
         }

@@ -20,6 +20,9 @@ use crate::statement::Mark;
 /// * the `uuid` of `system.one`, where `system` is an Atomic database. The server's source says about it: "UUIDs are not
 ///   persistent".
 ///
+/// Measured on 26.7, where all three databases are in memory: 150 of 150 restarts after kill -9 seen, 0 of 1,000 repeated
+/// questions without a restart answered otherwise (the test `every_restart_is_seen_and_none_is_made_up_kill`).
+///
 /// All that are there and not nil are put together; any difference counts as a restart. Wrong in that direction, it costs
 /// a read-back. Without any id, no two observations are ever the same start.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -2,8 +2,12 @@
 //!
 //! The token decides as long as the server remembers it and its memory is true. Three things end that:
 //! * the server has started anew: the token can be there and the rows gone;
-//! * the table or a view's target was altered: its window may be another one;
+//! * the table was altered, or something that a view fills has no window now: the memory may be another one;
 //! * so many blocks came since that the token may have fallen out of the window.
+//!
+//! What stays open: a plain MergeTree never flushes its memory of tokens to the disk, so after a power failure (not a crash
+//! of the process) rows can be there and their token gone. Where all rows are there and no view reads from the table,
+//! nothing is sent and nothing can double; else a repeat may.
 
 use std::collections::HashSet;
 
@@ -12,8 +16,10 @@ use outbox_core::{Part, Recovery, SinkError, SinkErrorKind, StoredEvent};
 use serde::Deserialize;
 use uuid::Uuid;
 
+use crate::check::check;
 use crate::client::Server;
 use crate::columns::{self, Field};
+use crate::definition::Definition;
 use crate::sink::{ClickHouseSink, is_outdated, query_id_prefix};
 use crate::sql;
 use crate::statement::{self, Mark, Statement};
@@ -38,6 +44,7 @@ impl Since {
     }
 }
 
+/// `definition` is the fingerprint of the table as it is now, None when it cannot tell repeats any more.
 fn since(statement: &Statement, first: &Mark, now: &Mark, definition: Option<&str>) -> Since {
     // Fewer blocks than before: partitions were dropped.
     let written = u64::try_from(now.blocks.saturating_sub(first.blocks)).unwrap_or(u64::MAX);
@@ -51,13 +58,16 @@ fn since(statement: &Statement, first: &Mark, now: &Mark, definition: Option<&st
 /// See [`Sink::recover`](outbox_core::Sink::recover).
 pub(crate) async fn recover(sink: &ClickHouseSink, part: &Part) -> Result<Recovery, SinkError> {
     let (statement, first) = statement::thaw("recover", part)?;
-    if !statement.exactly_once || !statement.has_ids() {
+    if part.events.is_empty() || !statement.exactly_once || !statement.has_ids() {
         return Ok(Recovery::Resend);
     }
     let server = &sink.server;
-    let definition = server.definition("recover", &statement.table).await?.map(|definition| definition.fingerprint());
+    let definition = server.definition("recover", &statement.table).await?;
+    let views = statement.views || definition.as_ref().is_some_and(|definition| !definition.views.is_empty());
+    let fit = |definition: &Definition| check(definition).not_exactly_once.is_empty();
+    let fingerprint = definition.filter(fit).map(|definition| definition.fingerprint());
     let now = server.mark("recover", &statement.table).await?;
-    let since = since(&statement, &first, &now, definition.as_deref());
+    let since = since(&statement, &first, &now, fingerprint.as_deref());
     if since.token_is_good() {
         tracing::info!(part = %part.id, table = %statement.table, "the same token decides: sent again");
         return Ok(Recovery::Resend);
@@ -73,7 +83,7 @@ pub(crate) async fn recover(sink: &ClickHouseSink, part: &Part) -> Result<Recove
     // When nothing is there, sending the old token once more cannot double, and turns away whoever still sends it.
     // After a restart it also completes views that were interrupted.
     let complete = landed.len() == part.events.len();
-    if landed.is_empty() || (since.restarted && (!complete || statement.views)) {
+    if landed.is_empty() || (since.restarted && (!complete || views)) {
         resent = true;
         match sink.send("recover", part, &statement).await {
             Ok(_) => {

@@ -86,6 +86,27 @@ impl Default for ClickHouseSettings {
 }
 
 impl ClickHouseSettings {
+    /// The variables that [`from_vars`](Self::from_vars) reads.
+    pub const VARS: &'static [&'static str] = &[
+        URL,
+        HOST,
+        PORT,
+        USER,
+        PASSWORD,
+        DATABASE,
+        EVENT_LOG_TABLE,
+        CREATE_TABLE,
+        DELIVERY,
+        CONNECT_TIMEOUT,
+        INSERT_TIMEOUT,
+    ];
+
+    /// A client of the `clickhouse` crate for these settings, with their database: for reading events back.
+    #[must_use]
+    pub fn client(&self) -> clickhouse::Client {
+        crate::client::Server::new(self.clone()).reader()
+    }
+
     /// The defaults: `default` without a password at `http://localhost:8123`, table `default.event_log`.
     #[must_use]
     pub fn new() -> Self {

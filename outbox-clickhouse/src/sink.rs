@@ -1,6 +1,6 @@
 //! [`ClickHouseSink`]: parts in, INSERTs out, and an "ok" only where it is proof.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use outbox_core::{Frozen, Part, Recovery, Sink, SinkError, SinkErrorKind, StoredEvent, VarError, Vars};
 use uuid::Uuid;
 
-use crate::check::check;
+use crate::check::{Findings, check};
 use crate::client::Server;
 use crate::ddl::create_table_sql;
 use crate::definition::Definition;
@@ -133,22 +133,26 @@ impl ClickHouseSink {
             );
             return Err(SinkError::stop(operation, message));
         };
-        let findings = check(&definition);
-        let mut refused = findings.broken;
+        let Findings { broken, not_exactly_once } = check(&definition);
+        let mut refused = broken;
+        let mut hint = "";
         if self.exactly_once() {
-            refused.extend(findings.not_exactly_once);
+            // Asking for less helps only where nothing else is wrong.
+            if refused.is_empty() && !not_exactly_once.is_empty() {
+                hint = " (or set OUTBOX_CLICKHOUSE_DELIVERY=at_least_once)";
+            }
+            refused.extend(not_exactly_once);
         } else {
-            for finding in findings.not_exactly_once {
+            for finding in not_exactly_once {
                 tracing::warn!(table = %table, "events may arrive twice: {finding}");
             }
         }
-        if refused.is_empty() {
-            let definition = Arc::new(definition);
-            self.known().entry(table.clone()).or_default().definition = Some((Instant::now(), Arc::clone(&definition)));
-            return Ok(definition);
+        if !refused.is_empty() {
+            return Err(SinkError::stop(operation, format!("{}{hint}", refused.join("; "))));
         }
-        let hint = if self.exactly_once() { " (or set OUTBOX_CLICKHOUSE_DELIVERY=at_least_once)" } else { "" };
-        Err(SinkError::stop(operation, format!("{}{hint}", refused.join("; "))))
+        let definition = Arc::new(definition);
+        self.known().entry(table.clone()).or_default().definition = Some((Instant::now(), Arc::clone(&definition)));
+        Ok(definition)
     }
 
     async fn definition(&self, operation: &'static str, table: &TableName) -> Result<Arc<Definition>, SinkError> {
@@ -180,10 +184,8 @@ impl ClickHouseSink {
         let body = body(operation, statement, &part.events)?;
         let bytes = body.len();
         let sent = self.insert(operation, part, statement, body).await;
-        if let Err(error) = &sent {
-            if is_outdated(error) {
-                self.forget(&statement.table);
-            }
+        if sent.as_ref().is_err_and(is_outdated) {
+            self.forget(&statement.table);
         }
         sent.map(|()| bytes)
     }
@@ -220,6 +222,22 @@ impl ClickHouseSink {
         self.server.limited(operation, Some(&statement.table), send).await
     }
 
+    /// A statement that does not fit the table any more needs no person where a new one will do: recovery finds that
+    /// nothing has arrived, and the events are frozen anew.
+    async fn outdated(&self, statement: &Statement, refused: SinkError) -> SinkError {
+        let definition = match self.server.definition("deliver", &statement.table).await {
+            Ok(definition) => definition,
+            Err(error) => return error,
+        };
+        match definition {
+            Some(now) if statement.exactly_once && now.fingerprint() != statement.definition => {
+                let message = format!("{} was altered since the part was frozen: it is frozen anew", statement.table);
+                SinkError::unknown("deliver", message).with_source(refused)
+            }
+            _ => refused,
+        }
+    }
+
     /// A 200 for a repeat proves nothing when the server started anew since the first send.
     async fn prove(&self, mark: &Mark) -> Result<(), SinkError> {
         let start = self.server.start("deliver").await?;
@@ -247,6 +265,7 @@ impl Sink for ClickHouseSink {
                 let message = "the server has read less than was sent: sent again once, in case it was cut on its way";
                 return Err(SinkError::unknown("deliver", message).with_source(error));
             }
+            Err(error) if is_outdated(&error) => return Err(self.outdated(&statement, error).await),
             Err(error) => return Err(error),
         };
         if part.resend && statement.exactly_once {
@@ -344,9 +363,4 @@ pub(crate) fn is_outdated(error: &SinkError) -> bool {
 
 fn is_truncated(error: &SinkError) -> bool {
     error.kind() == SinkErrorKind::BadRows && matches!(error.code(), Some(32 | 33))
-}
-
-/// Ids of a part's events.
-pub(crate) fn ids(part: &Part) -> BTreeMap<Uuid, &StoredEvent> {
-    part.events.iter().map(|stored| (stored.event.id, stored)).collect()
 }

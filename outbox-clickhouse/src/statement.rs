@@ -30,7 +30,7 @@ pub(crate) struct Statement {
     pub(crate) columns: Vec<Column>,
     pub(crate) settings: BTreeMap<String, String>,
     pub(crate) exactly_once: bool,
-    /// The fingerprint of the table and of everything that hangs on it.
+    /// The fingerprint of the table.
     pub(crate) definition: String,
     /// How many blocks the table remembers tokens for.
     pub(crate) window: u64,

@@ -1,6 +1,6 @@
 //! Where expanded code finds what it calls: the only place that spells the crate's name.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::Path;
 
@@ -13,6 +13,17 @@ impl Paths {
             Some(path) => Self(quote!(#path::__private)),
             None => Self(quote!(::outbox::__private)),
         }
+    }
+}
+
+impl Paths {
+    /// The same, where errors about it are to show.
+    pub(crate) fn at(&self, place: Span) -> Self {
+        let respan = |mut token: TokenTree| {
+            token.set_span(token.span().located_at(place));
+            token
+        };
+        Self(self.0.clone().into_iter().map(respan).collect())
     }
 }
 

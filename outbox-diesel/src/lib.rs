@@ -13,18 +13,21 @@ mod environment;
 mod error;
 mod insert;
 mod nesting;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod ordinals;
 mod outcome;
-// #[cfg(feature = "postgres")]
-// pub mod postgres;
-// #[cfg(feature = "sqlite")]
-// pub mod sqlite;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod parts;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 pub mod sync;
 pub mod wake;
 
 pub use backend::OutboxBackend;
 pub use environment::{environment, set_environment};
 pub use error::EnvironmentError;
-pub use outbox_core::IntoEvents;
 pub use outcome::Outcome;
 
 /// What the macros expand to. Not for other use: it changes without notice.

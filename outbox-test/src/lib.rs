@@ -8,7 +8,7 @@
 //! A test that finds no server fails and says what to run; nothing is skipped in silence. Nothing here waits for time to
 //! pass: there is a signal for every step. Deadlines exist only to end a test that would hang.
 
-#[allow(dead_code, reason = "xtask, which includes the same source, uses the rest")]
+#[allow(dead_code, unused_imports, reason = "xtask, which includes the same source, uses the rest")]
 mod local;
 mod setting;
 

@@ -71,9 +71,13 @@ impl Process {
             loop {
                 // Looked at before the lines: an output that ended has brought its last line.
                 let ended = *open.borrow_and_update() == 0;
-                let found = self.output.lines().iter().enumerate().skip(self.matched).find_map(|(index, line)| {
-                    if wanted(line) { Some((index, line.clone())) } else { None }
-                });
+                let found = self
+                    .output
+                    .lines()
+                    .iter()
+                    .enumerate()
+                    .skip(self.matched)
+                    .find_map(|(index, line)| if wanted(line) { Some((index, line.clone())) } else { None });
                 if found.is_some() || ended {
                     break found;
                 }

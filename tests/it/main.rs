@@ -1,1 +1,8 @@
 //! The integration tests.
+
+mod atomicity;
+mod command;
+mod delivery;
+mod macros;
+mod ui;
+mod world;

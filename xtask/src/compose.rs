@@ -61,10 +61,11 @@ pub(crate) fn down() -> Result<()> {
     foreground(&mut compose(&["down", "--volumes"]))
 }
 
-/// Runs one statement with the `psql` of the container.
-pub(crate) fn psql(sql: &str) -> Result<()> {
-    let args = ["exec", "--no-TTY", "postgres", "psql", "-X", "-q", "-U", "postgres", "-v", "ON_ERROR_STOP=1", "-c", sql];
-    foreground(compose(&args).stdin(Stdio::null()))
+/// The `psql` of the container, with one statement to run.
+pub(crate) fn psql(sql: &str) -> Command {
+    let mut psql = compose(&["exec", "--no-TTY", "postgres", "psql", "-X", "-q", "-U", "postgres"]);
+    psql.args(["-v", "ON_ERROR_STOP=1", "-c", sql]).stdin(Stdio::null());
+    psql
 }
 
 fn compose(args: &[&str]) -> Command {

@@ -9,7 +9,7 @@ mod error;
 mod interrupt;
 mod libchdb;
 mod lint;
-#[allow(dead_code, reason = "outbox-test, which owns the source, uses the rest")]
+#[allow(dead_code, unused_imports, reason = "outbox-test, which owns the source, uses the rest")]
 #[path = "../../outbox-test/src/local/mod.rs"]
 mod local;
 mod mariadb;

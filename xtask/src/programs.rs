@@ -87,7 +87,9 @@ fn missing(services: &[Service]) -> Vec<Missing> {
         Service::Postgres if find_postgres(&helpers).is_none() => {
             Some(lack("PostgreSQL", "postgresql", service.variable()))
         }
-        Service::MySql if find_mariadb(&helpers).is_none() => Some(lack("MariaDB", "mariadb-server", service.variable())),
+        Service::MySql if find_mariadb(&helpers).is_none() => {
+            Some(lack("MariaDB", "mariadb-server", service.variable()))
+        }
         Service::ClickHouse => libchdb::obstacle(),
         _ => None,
     };

@@ -1,6 +1,7 @@
 //! Whether the function can be wrapped: it has a body, a connection, and a result to decide by.
 
-use proc_macro2::{Group, Ident};
+use proc_macro2::{Group, Ident, Span};
+use syn::spanned::Spanned;
 use syn::visit_mut::{VisitMut, visit_type_mut};
 use syn::{Expr, FnArg, Pat, PatIdent, ReturnType, Signature, Type, TypeParamBound};
 
@@ -13,6 +14,8 @@ pub(super) struct Checked {
     pub(super) body: Group,
     /// The connection's parameter.
     pub(super) conn: PatIdent,
+    /// Where its type stands.
+    pub(super) conn_type: Span,
     /// The declared return type, with `_` for each `impl Trait` in it.
     pub(super) output: Type,
     pub(super) emit: Option<Expr>,
@@ -29,9 +32,9 @@ pub(super) fn check(mut function: Function, options: Options, faults: &mut Fault
     if body.is_none() {
         faults.at(&signature.ident, "a method without a body has nothing to run in a transaction: put the attribute on the `impl`'s method");
     }
-    let (body, conn, output) = (body?, conn?, output?);
+    let (body, (conn, conn_type), output) = (body?, conn?, output?);
     fix_parameter(&mut function.signature, &conn);
-    Some(Checked { function, body, conn, output, emit: options.emit })
+    Some(Checked { function, body, conn, conn_type, output, emit: options.emit })
 }
 
 fn output(signature: &Signature, faults: &mut Faults) -> Option<Type> {
@@ -81,7 +84,7 @@ impl VisitMut for Opaque {
     }
 }
 
-fn connection(signature: &Signature, named: Option<&Ident>, faults: &mut Faults) -> Option<PatIdent> {
+fn connection(signature: &Signature, named: Option<&Ident>, faults: &mut Faults) -> Option<(PatIdent, Span)> {
     let parameters: Vec<(&PatIdent, &Type)> = signature.inputs.iter().filter_map(parameter).collect();
     let found = parameters.iter().find(|(pat, _)| match named {
         Some(named) => pat.ident == *named,
@@ -97,7 +100,11 @@ fn connection(signature: &Signature, named: Option<&Ident>, faults: &mut Faults)
         faults.at(ty, "a transaction needs the connection for itself: take it as `&mut`");
         return None;
     }
-    Some((*pat).clone())
+    let place = match ty {
+        Type::Reference(reference) => reference.elem.span(),
+        other => other.span(),
+    };
+    Some(((*pat).clone(), place))
 }
 
 /// Takes `mut` from the connection's parameter: only the body's binding can need it.

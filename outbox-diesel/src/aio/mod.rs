@@ -6,8 +6,6 @@ mod tx;
 pub use emit::Emit;
 pub use tx::Tx;
 
-use crate::Outcome;
-
 /// Runs `body` in a transaction: COMMIT when it returns `Ok`, ROLLBACK on `Err`. Inside another transaction it is a
 /// savepoint.
 ///
@@ -31,10 +29,8 @@ where
     E: From<diesel::result::Error>,
     F: AsyncFnOnce(&mut C) -> Result<T, E>,
 {
-    let mut tx = match Tx::begin(conn).await {
-        Ok(tx) => tx,
-        Err(error) => return Outcome::from_db(error),
-    };
+    let mut tx = Tx::begin(conn).await?;
     let out = body(tx.conn()).await;
-    tx.finish(out).await
+    tx.finish(out.is_ok()).await?;
+    out
 }

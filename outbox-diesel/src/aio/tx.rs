@@ -11,7 +11,7 @@ use super::Emit;
 use super::emit::{Manager, insert, status};
 use crate::insert::Encoded;
 use crate::nesting::{check_innermost, depth};
-use crate::{OutboxBackend, Outcome, wake};
+use crate::{OutboxBackend, wake};
 
 /// An open transaction.
 ///
@@ -68,19 +68,20 @@ impl<'c, C: Emit> Tx<'c, C> {
         async move { insert(conn, encoded?).await.map(drop) }
     }
 
-    /// Ends the transaction as the body's result says. `Ok` comes back only when it was committed.
-    pub async fn finish<R: Outcome>(mut self, out: R) -> R {
-        if !out.is_ok() {
+    /// Ends the transaction: COMMIT, or else ROLLBACK.
+    ///
+    /// # Errors
+    /// It was not committed, though it should have been. A ROLLBACK that fails is no error: the body's own is the one to
+    /// report, and the connection is marked so that nothing around it can commit.
+    ///
+    /// # Cancel safety
+    /// As dropping the guard: the connection is marked. Dropped during COMMIT the outcome is unknown.
+    pub async fn finish(mut self, commit: bool) -> QueryResult<()> {
+        let ended = if commit { self.commit().await } else { Ok(()) };
+        if self.open {
             self.roll_back().await;
-            return out;
         }
-        match self.commit().await {
-            Ok(()) => out,
-            Err(error) => {
-                self.roll_back().await;
-                R::from_db(error)
-            }
-        }
+        ended
     }
 
     async fn commit(&mut self) -> QueryResult<()> {

@@ -6,8 +6,6 @@ mod tx;
 pub use emit::Emit;
 pub use tx::Tx;
 
-use crate::Outcome;
-
 /// Runs `body` in a transaction: COMMIT when it returns `Ok`, ROLLBACK on `Err` and on a panic. Inside another
 /// transaction it is a savepoint.
 ///
@@ -24,10 +22,8 @@ where
     E: From<diesel::result::Error>,
     F: FnOnce(&mut C) -> Result<T, E>,
 {
-    let mut tx = match Tx::begin(conn) {
-        Ok(tx) => tx,
-        Err(error) => return Outcome::from_db(error),
-    };
+    let mut tx = Tx::begin(conn)?;
     let out = body(tx.conn());
-    tx.finish(out)
+    tx.finish(out.is_ok())?;
+    out
 }

@@ -8,7 +8,7 @@ use super::Emit;
 use super::emit::{Manager, insert, status};
 use crate::insert::Encoded;
 use crate::nesting::{check_innermost, depth};
-use crate::{OutboxBackend, Outcome, wake};
+use crate::{OutboxBackend, wake};
 
 /// An open transaction. Dropped without [`finish`](Tx::finish), by a panic say, it rolls back.
 pub struct Tx<'c, C: Emit> {
@@ -47,18 +47,15 @@ impl<'c, C: Emit> Tx<'c, C> {
         insert(self.conn, encoded).map(drop)
     }
 
-    /// Ends the transaction as the body's result says. `Ok` comes back only when it was committed.
-    pub fn finish<R: Outcome>(mut self, out: R) -> R {
-        if !out.is_ok() {
-            return out; // Dropping the guard rolls back.
+    /// Ends the transaction: COMMIT, or else ROLLBACK.
+    ///
+    /// # Errors
+    /// It was not committed, though it should have been. A ROLLBACK that fails is no error: the body's own is the one to
+    /// report, and the connection is marked so that nothing around it can commit.
+    pub fn finish(self, commit: bool) -> QueryResult<()> {
+        if !commit {
+            return Ok(()); // Dropping the guard rolls back.
         }
-        match self.commit() {
-            Ok(()) => out,
-            Err(error) => R::from_db(error),
-        }
-    }
-
-    fn commit(&mut self) -> QueryResult<()> {
         check_innermost(status(self.conn), self.start)?;
         match C::Backend::DIALECT.before_commit {
             Some(sql) if self.start == 0 => self.conn.batch_execute(sql)?,

@@ -20,7 +20,7 @@ pub(super) async fn run(vars: &Vars, once: bool) -> Result<(), Failure> {
     let settings = ClickHouseSettings::from_vars(vars)?;
     let grace = vars.parse::<humantime::Duration>("OUTBOX_STOP_GRACE")?.map_or(STOP_GRACE, Into::into);
     let (kind, url) = database(vars)?;
-    let sink = ClickHouseSink::new(settings).map_err(|error| Failure::Failed(error.into()))?;
+    let sink = ClickHouseSink::new(settings);
     match kind {
         Kind::Postgres => relay(PostgresStore::connect(&url).await?, sink, options, once, grace).await,
         Kind::Sqlite => relay(SqliteStore::new(&url), sink, options, once, grace).await,

@@ -100,14 +100,16 @@ fn write_config(dir: &ServerDir, http: u16, tcp: u16, password: Option<&str>) ->
         }
         None => String::new(),
     };
-    // `<path>` comes first: the launcher takes the first one.
+    // `<path>` comes first: the launcher takes the first one. The level is not where a server has it: this one would log
+    // at level trace, tens of megabytes in a busy minute.
     let config = format!(
         "<clickhouse>
     <path>{data}/</path>
     <listen_host>127.0.0.1</listen_host>
     <http_port>{http}</http_port>
     <tcp_port>{tcp}</tcp_port>
-    <logger><level>warning</level><log>{log}</log><errorlog>{log}.err</errorlog></logger>
+    <log-level>warning</log-level>
+    <logger><log>{log}</log></logger>
     {users}
 </clickhouse>
 ",

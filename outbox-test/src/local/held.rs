@@ -85,7 +85,8 @@ pub(crate) fn wait_ready(
     Ok(())
 }
 
-fn tail(log: &Path) -> String {
+/// The end of a log, for an error.
+pub(crate) fn tail(log: &Path) -> String {
     let text = fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().collect();

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 pub(crate) use clickhouse::{ClickHouse, ClickHousePrograms};
 pub(crate) use dir::{NOBODY, ServerDir, is_root};
-pub(crate) use held::{Held, wait_ready};
+pub(crate) use held::{Held, tail, wait_ready};
 pub(crate) use http::Endpoint;
 pub(crate) use port::free_port;
 pub(crate) use postgres::{Durability, Postgres, PostgresPrograms};

@@ -25,7 +25,8 @@ impl PostgresPrograms {
     /// Runs one statement and returns its rows, columns separated by `|`.
     pub(crate) fn psql(&self, url: &str, sql: &str) -> Result<String, Error> {
         let mut psql = Command::new(self.bin.join("psql"));
-        psql.env("PGCONNECT_TIMEOUT", "5").args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", sql]);
+        psql.env("PGCONNECT_TIMEOUT", "5").args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"]);
+        psql.args(["-d", url, "-c", sql]);
         output(&mut psql)
     }
 }

@@ -1,0 +1,176 @@
+//! ClickHouse killed with SIGKILL: every restart is seen, and every event arrives exactly once.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use outbox_clickhouse::ClickHouseSink;
+use outbox_core::{Part, Recovery, Sink, SinkErrorKind};
+use outbox_test::databases::ClickHouseDatabase;
+use outbox_test::servers::PrivateClickHouse;
+use uuid::Uuid;
+
+use crate::support::{again, counts, deliver_like_a_relay, events, part, settings, sink};
+
+/// How often the crash test kills; set OUTBOX_TEST_CLICKHOUSE_KILLS for a long run.
+const KILLS: u32 = 20;
+const WRITERS: usize = 6;
+
+/// The start of the server as a new sink marks it.
+async fn start_of_server(database: &ClickHouseDatabase) -> String {
+    let sink = ClickHouseSink::new(settings(database));
+    let mark = part(&sink, events(1)).await.frozen.mark;
+    let mark: serde_json::Value = serde_json::from_str(&mark).unwrap();
+    mark["start"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn every_restart_is_seen_and_none_is_made_up_kill() {
+    let mut server = PrivateClickHouse::start().await;
+    let database = ClickHouseDatabase::create_on(&server).await;
+    sink(&database).await;
+    let mut seen = HashSet::new();
+    for kill in 0..30 {
+        let start = start_of_server(&database).await;
+        assert!(!start.is_empty());
+        assert!(seen.insert(start), "restart {kill} was not seen");
+        server.kill();
+        server.restart().await;
+    }
+    let start = start_of_server(&database).await;
+    assert!(seen.insert(start.clone()), "the last restart was not seen");
+    for _ in 0..200 {
+        assert_eq!(start_of_server(&database).await, start, "there was no restart");
+    }
+}
+
+#[tokio::test]
+async fn a_remembered_token_without_its_rows_is_not_believed_after_a_kill() {
+    let mut server = PrivateClickHouse::start().await;
+    let database = ClickHouseDatabase::create_on(&server).await;
+    let sink = sink(&database).await;
+    let part = part(&sink, events(10)).await;
+    sink.deliver(&part).await.unwrap();
+    // The shape that a crash leaves: the token is kept, the rows are not.
+    database.query("ALTER TABLE event_log DELETE WHERE 1 SETTINGS mutations_sync = 2").await;
+    server.kill();
+    server.restart().await;
+    let unproven = sink.deliver(&again(&part)).await.expect_err("the server says ok and has nothing");
+    assert_eq!(unproven.kind(), SinkErrorKind::Unknown);
+    assert_eq!(counts(&database).await, (0, 0), "or the test shows nothing");
+    assert_eq!(sink.recover(&again(&part)).await.unwrap(), Recovery::Replace { landed: vec![] });
+    deliver_like_a_relay(&sink, again(&part)).await;
+    assert_eq!(counts(&database).await, (10, 10));
+}
+
+#[tokio::test]
+async fn a_part_that_survived_a_kill_is_not_sent_again() {
+    let mut server = PrivateClickHouse::start().await;
+    let database = ClickHouseDatabase::create_on(&server).await;
+    let sink = sink(&database).await;
+    let part = part(&sink, events(10_000)).await;
+    sink.deliver(&part).await.unwrap();
+    server.kill();
+    server.restart().await;
+    assert_eq!(sink.recover(&again(&part)).await.unwrap(), Recovery::Delivered);
+    assert_eq!(counts(&database).await, (10_000, 10_000));
+}
+
+#[tokio::test]
+async fn a_view_that_a_kill_interrupted_is_completed() {
+    let mut server = PrivateClickHouse::start().await;
+    let database = ClickHouseDatabase::create_on(&server).await;
+    let sink = sink(&database).await;
+    for sql in [
+        "CREATE TABLE slow (c UInt8) ENGINE = MergeTree ORDER BY c SETTINGS non_replicated_deduplication_window = 100",
+        "CREATE MATERIALIZED VIEW v TO slow AS SELECT sleepEachRow(0.4) AS c FROM event_log",
+    ] {
+        database.query(sql).await;
+    }
+    let sink = ClickHouseSink::new(sink.settings().clone());
+    let part = part(&sink, events(5)).await;
+    let sending = tokio::spawn({
+        let (sink, part) = (sink.clone(), part.clone());
+        async move { sink.deliver(&part).await }
+    });
+    // The source has its rows before the view has.
+    while counts(&database).await == (0, 0) {
+        assert!(!sending.is_finished(), "the view takes two seconds");
+    }
+    server.kill();
+    sending.await.unwrap().expect_err("killed");
+    server.restart().await;
+    assert_eq!(database.query("SELECT count() FROM slow").await, "0", "or the test shows nothing");
+    assert_eq!(sink.recover(&again(&part)).await.unwrap(), Recovery::Delivered);
+    assert_eq!(counts(&database).await, (5, 5));
+    assert_eq!(database.query("SELECT count() FROM slow").await, "5");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kills_during_inserts_by_several_writers_lose_and_double_nothing() {
+    let kills = std::env::var("OUTBOX_TEST_CLICKHOUSE_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
+    let mut server = PrivateClickHouse::start().await;
+    let database = ClickHouseDatabase::create_on(&server).await;
+    let sink = sink(&database).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let (delivered, failed) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU32::new(0)));
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|_| {
+            let (sink, stop) = (sink.clone(), Arc::clone(&stop));
+            let (delivered, failed) = (Arc::clone(&delivered), Arc::clone(&failed));
+            tokio::spawn(async move {
+                let mut ids: Vec<Uuid> = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    let part = frozen_at_last(&sink, 10).await;
+                    ids.extend(part.events.iter().map(|stored| stored.event.id));
+                    failed.fetch_add(deliver_like_a_relay(&sink, part).await, Ordering::Relaxed);
+                    delivered.fetch_add(1, Ordering::Relaxed);
+                }
+                ids
+            })
+        })
+        .collect();
+    for _ in 0..kills {
+        let before = delivered.load(Ordering::Relaxed);
+        // Between the inserts of a running server, at a moment that differs each time.
+        while delivered.load(Ordering::Relaxed) < before + 10 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        tokio::time::sleep(Duration::from_micros(fastrand::u64(0..20_000))).await;
+        server.kill();
+        server.restart().await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    let mut sent = HashSet::new();
+    for writer in writers {
+        sent.extend(writer.await.unwrap());
+    }
+    let (rows, ids) = counts(&database).await;
+    let (failed, parts) = (failed.load(Ordering::Relaxed), delivered.load(Ordering::Relaxed));
+    assert!(failed > kills, "the kills hit something: {failed} failures");
+    let arrived = database.query("SELECT DISTINCT toString(event_id) FROM event_log").await;
+    let arrived: HashSet<Uuid> = arrived.lines().map(|id| id.parse().unwrap()).collect();
+    let lost = sent.difference(&arrived).count();
+    assert_eq!(
+        (lost, rows - ids, rows),
+        (0, 0, sent.len() as u64),
+        "lost, doubled, rows; {parts} parts, {failed} failures"
+    );
+    eprintln_summary(kills, parts, failed, rows);
+}
+
+/// A part, as soon as the server answers.
+async fn frozen_at_last(sink: &ClickHouseSink, rows: usize) -> Part {
+    loop {
+        match crate::support::try_part(sink, events(rows)).await {
+            Ok(part) => return part,
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
+#[allow(clippy::print_stderr, reason = "a long run wants its numbers")]
+fn eprintln_summary(kills: u32, parts: u64, failed: u32, rows: u64) {
+    eprintln!("{kills} kills, {parts} parts, {failed} failed tries, {rows} rows: none lost, none doubled");
+}

@@ -1,0 +1,12 @@
+//! The sink against real servers, and against a fake one where a real one cannot be made to fail.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod check;
+mod crash;
+mod deliver;
+mod fake;
+mod protocol;
+mod recover;
+mod support;
+mod tables;

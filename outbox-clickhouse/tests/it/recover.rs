@@ -1,0 +1,167 @@
+//! What became of a send whose outcome nobody knows, without a crash.
+
+use chrono::{DateTime, Utc};
+use outbox_clickhouse::ClickHouseSink;
+use outbox_core::{Recovery, Sink, SinkErrorKind};
+use outbox_test::databases::ClickHouseDatabase;
+use outbox_test::proxy::{FaultProxy, Mode};
+
+use crate::support::{again, counts, deliver_like_a_relay, events, events_at, part, settings, settings_at, sink};
+
+/// Takes rows away for good, and leaves the tokens remembered: what a crash can do.
+async fn lose_rows(database: &ClickHouseDatabase, filter: &str) {
+    database.query(format!("ALTER TABLE event_log DELETE WHERE {filter} SETTINGS mutations_sync = 2")).await;
+}
+
+#[tokio::test]
+async fn a_lost_reply_is_sent_again_and_arrives_once() {
+    let database = ClickHouseDatabase::create().await;
+    sink(&database).await;
+    let proxy = FaultProxy::start(database.address()).await;
+    let through = ClickHouseSink::new(settings_at(&proxy.http_url(), database.name()));
+    for mode in [Mode::LoseReply, Mode::CutAfter(3000), Mode::Refuse] {
+        let part = part(&through, events(100)).await;
+        let cuts = proxy.cuts();
+        proxy.set_once(mode);
+        let lost = through.deliver(&part).await.expect_err("the reply was lost");
+        assert_eq!(lost.kind(), SinkErrorKind::Unknown, "{lost}");
+        proxy.wait_for(cuts + 1).await;
+        assert_eq!(through.recover(&again(&part)).await.unwrap(), Recovery::Resend);
+        through.deliver(&again(&part)).await.unwrap();
+    }
+    assert_eq!(counts(&database).await, (300, 300));
+}
+
+#[tokio::test]
+async fn a_full_window_is_read_back() {
+    let database = ClickHouseDatabase::create().await;
+    sink(&database).await;
+    database.query("ALTER TABLE event_log MODIFY SETTING non_replicated_deduplication_window = 20").await;
+    let sink = ClickHouseSink::new(settings(&database));
+    let first = part(&sink, events(10)).await;
+    sink.deliver(&first).await.unwrap();
+    assert_eq!(sink.recover(&again(&first)).await.unwrap(), Recovery::Resend);
+    for _ in 0..30 {
+        sink.deliver(&part(&sink, events(1)).await).await.unwrap();
+    }
+    assert_eq!(sink.recover(&again(&first)).await.unwrap(), Recovery::Delivered);
+    assert_eq!(counts(&database).await, (40, 40), "a blind repeat would have doubled it");
+}
+
+#[tokio::test]
+async fn a_token_that_fell_out_of_the_window_before_anything_landed_is_used_once_more() {
+    let database = ClickHouseDatabase::create().await;
+    sink(&database).await;
+    database.query("ALTER TABLE event_log MODIFY SETTING non_replicated_deduplication_window = 20").await;
+    let sink = ClickHouseSink::new(settings(&database));
+    let never_sent = part(&sink, events(10)).await;
+    for _ in 0..30 {
+        sink.deliver(&part(&sink, events(1)).await).await.unwrap();
+    }
+    assert_eq!(sink.recover(&again(&never_sent)).await.unwrap(), Recovery::Delivered);
+    assert_eq!(counts(&database).await, (40, 40));
+}
+
+#[tokio::test]
+async fn an_altered_table_is_read_back_and_missing_rows_get_a_new_token() {
+    let database = ClickHouseDatabase::create().await;
+    let sink = sink(&database).await;
+    let year = |row: usize| {
+        DateTime::<Utc>::from_timestamp(1_600_000_000 + 40_000_000 * i64::try_from(row % 3).unwrap(), 0).unwrap()
+    };
+    let part = part(&sink, events_at(9, year)).await;
+    sink.deliver(&part).await.unwrap();
+    database.query("ALTER TABLE event_log ADD COLUMN more String").await;
+    lose_rows(&database, "event_date_time < fromUnixTimestamp(1600000001)").await;
+    let Recovery::Replace { landed } = sink.recover(&again(&part)).await.unwrap() else { panic!("some are missing") };
+    let expected: Vec<_> = part.events.iter().filter(|e| e.event.occurred_at != year(0)).map(|e| e.event.id).collect();
+    assert_eq!(landed, expected);
+    lose_rows(&database, "1").await;
+    let nothing = Recovery::Replace { landed: vec![] };
+    assert_eq!(sink.recover(&again(&part)).await.unwrap(), nothing, "the token is remembered, the rows are gone");
+    deliver_like_a_relay(&sink, again(&part)).await;
+    assert_eq!(counts(&database).await, (9, 9));
+}
+
+#[tokio::test]
+async fn a_type_that_changed_between_freezing_and_sending_gets_a_new_statement() {
+    let database = ClickHouseDatabase::create().await;
+    let sink = sink(&database).await;
+    let part = part(&sink, events(5)).await;
+    database.query("ALTER TABLE event_log MODIFY COLUMN metadata_version Int64").await;
+    let refused = sink.deliver(&part).await.unwrap_err();
+    assert_eq!(refused.kind(), SinkErrorKind::Unknown, "no person has to look: {refused}");
+    assert!(refused.to_string().contains("was altered since the part was frozen"), "{refused}");
+    assert_eq!(sink.recover(&again(&part)).await.unwrap(), Recovery::Replace { landed: vec![] });
+    assert_eq!(deliver_like_a_relay(&sink, again(&part)).await, 0, "the new statement fits at once");
+    assert_eq!(counts(&database).await, (5, 5));
+}
+
+#[tokio::test]
+async fn a_table_made_anew_under_the_same_name_gets_the_rows() {
+    let database = ClickHouseDatabase::create().await;
+    let sink = sink(&database).await;
+    let part = part(&sink, events(5)).await;
+    sink.deliver(&part).await.unwrap();
+    database.query("DROP TABLE event_log SYNC").await;
+    let gone = sink.recover(&again(&part)).await.unwrap_err();
+    assert_eq!((gone.kind(), gone.code()), (SinkErrorKind::Stop, Some(60)), "{gone}");
+    sink.ensure_table().await.unwrap();
+    assert_eq!(sink.recover(&again(&part)).await.unwrap(), Recovery::Delivered);
+    assert_eq!(counts(&database).await, (5, 5));
+}
+
+#[tokio::test]
+async fn a_broken_view_holds_the_part_and_its_repair_completes_it() {
+    let database = ClickHouseDatabase::create().await;
+    let sink = sink(&database).await;
+    for sql in [
+        "CREATE TABLE by_type (c UInt8) ENGINE = MergeTree ORDER BY c SETTINGS non_replicated_deduplication_window = 100",
+        "CREATE MATERIALIZED VIEW v TO by_type AS SELECT toUInt8(event_context) AS c FROM event_log",
+    ] {
+        database.query(sql).await;
+    }
+    let sink = ClickHouseSink::new(sink.settings().clone());
+    let part = part(&sink, events(10)).await;
+    let refused = sink.deliver(&part).await.unwrap_err();
+    assert_eq!(refused.kind(), SinkErrorKind::Unknown, "the source has the rows: {refused}");
+    assert!(refused.to_string().contains("in the materialized view"), "{refused}");
+    assert!(!format!("{refused:?}").contains("@example.org"), "{refused:?}");
+    assert_eq!(sink.recover(&again(&part)).await.unwrap(), Recovery::Resend);
+    assert!(sink.deliver(&again(&part)).await.is_err());
+    database.query("DROP VIEW v").await;
+    database
+        .query("CREATE MATERIALIZED VIEW v TO by_type AS SELECT toUInt8(metadata_version) AS c FROM event_log")
+        .await;
+    assert_eq!(deliver_like_a_relay(&sink, again(&part)).await, 0);
+    assert_eq!(counts(&database).await, (10, 10));
+    assert_eq!(database.query("SELECT count() FROM by_type").await, "10");
+}
+
+#[tokio::test]
+async fn an_earlier_send_that_still_runs_is_ended_before_the_read_back() {
+    let database = ClickHouseDatabase::create().await;
+    let sink = sink(&database).await;
+    for sql in [
+        "CREATE TABLE slow (c UInt8) ENGINE = MergeTree ORDER BY c SETTINGS non_replicated_deduplication_window = 100",
+        "CREATE MATERIALIZED VIEW v TO slow AS SELECT sleepEachRow(0.5) AS c FROM event_log",
+    ] {
+        database.query(sql).await;
+    }
+    let sink = ClickHouseSink::new(sink.settings().clone());
+    let part = part(&sink, events(5)).await;
+    let sending = tokio::spawn({
+        let (sink, part) = (sink.clone(), part.clone());
+        async move { sink.deliver(&part).await }
+    });
+    let running = format!("SELECT count() FROM system.processes WHERE startsWith(query_id, 'outbox-{}')", part.token);
+    while database.query(running.clone()).await == "0" {
+        assert!(!sending.is_finished(), "the insert takes two and a half seconds");
+    }
+    database.query("ALTER TABLE event_log ADD COLUMN more String").await;
+    sink.recover(&again(&part)).await.unwrap();
+    assert_eq!(database.query(running).await, "0");
+    sending.abort();
+    deliver_like_a_relay(&sink, again(&part)).await;
+    assert_eq!(counts(&database).await, (5, 5));
+}

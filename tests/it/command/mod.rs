@@ -1,0 +1,4 @@
+//! The `outbox` command as an operator meets it.
+
+mod refusals;
+mod run;

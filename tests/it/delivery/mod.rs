@@ -1,0 +1,7 @@
+//! From a committed transaction into ClickHouse.
+
+mod clickhouse_down;
+mod crash;
+mod relays;
+mod road;
+mod store;

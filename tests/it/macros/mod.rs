@@ -1,0 +1,4 @@
+//! What the macros make of the code that users write.
+
+mod derive;
+mod shapes;

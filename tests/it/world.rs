@@ -1,0 +1,251 @@
+//! A database with a service's tables and the outbox, a ClickHouse database, and what lies between.
+
+use std::collections::BTreeSet;
+use std::process::Stdio;
+use std::time::Duration;
+
+use outbox::clickhouse::{ClickHouseSettings, ClickHouseSink};
+use outbox::postgres::PostgresStore;
+use outbox::sqlite::SqliteStore;
+use outbox::{Relay, RelayBuilder, Route, RouteStatus, Store, Vars};
+use outbox_test::databases::{ClickHouseDatabase, PostgresDatabase, SqliteFile};
+use outbox_test::process::Process;
+use outbox_tests::service::{Conn, USERS};
+use tokio::process::Command;
+use tokio::time::{interval, timeout};
+
+/// Which database, and which kind of connection to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Postgres,
+    Sqlite,
+    AsyncSqlite,
+}
+
+enum Database {
+    Postgres(PostgresDatabase),
+    Sqlite(SqliteFile),
+}
+
+/// One test's surroundings.
+pub(crate) struct World {
+    kind: Kind,
+    database: Database,
+    pub(crate) clickhouse: ClickHouseDatabase,
+    /// Where the sink looks for ClickHouse: a proxy's address, where there is one.
+    pub(crate) clickhouse_url: String,
+}
+
+/// Ends a test that would hang.
+const DEADLINE: Duration = Duration::from_secs(90);
+
+impl World {
+    pub(crate) async fn new(kind: Kind) -> Self {
+        Self::with_clickhouse(kind, ClickHouseDatabase::create().await).await
+    }
+
+    pub(crate) async fn with_clickhouse(kind: Kind, clickhouse: ClickHouseDatabase) -> Self {
+        let world = Self::bare(kind, clickhouse).await;
+        match &world.database {
+            Database::Postgres(_) => world.postgres().await.setup().await,
+            Database::Sqlite(_) => world.sqlite().setup().await,
+        }
+        .expect("the outbox tables install");
+        world
+    }
+
+    /// Without the outbox tables.
+    pub(crate) async fn bare(kind: Kind, clickhouse: ClickHouseDatabase) -> Self {
+        let database = match kind {
+            Kind::Postgres => Database::Postgres(PostgresDatabase::create().await),
+            Kind::Sqlite | Kind::AsyncSqlite => Database::Sqlite(SqliteFile::create()),
+        };
+        let world = Self { kind, database, clickhouse_url: clickhouse.url().to_owned(), clickhouse };
+        world.conn().await.execute(USERS).await;
+        world
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(crate) fn database_url(&self) -> String {
+        match &self.database {
+            Database::Postgres(database) => database.url().to_owned(),
+            Database::Sqlite(file) => file.url(),
+        }
+    }
+
+    pub(crate) async fn conn(&self) -> Conn {
+        Conn::open(&self.database_url(), self.kind == Kind::AsyncSqlite).await
+    }
+
+    pub(crate) async fn postgres(&self) -> PostgresStore {
+        PostgresStore::connect(&self.database_url()).await.expect("a pool")
+    }
+
+    pub(crate) fn sqlite(&self) -> SqliteStore {
+        SqliteStore::new(&self.database_url())
+    }
+
+    /// The environment of a program that belongs to this world.
+    pub(crate) fn vars(&self) -> Vec<(&'static str, String)> {
+        let mut vars = vec![
+            ("DATABASE_URL", self.database_url()),
+            ("CLICKHOUSE_URL", self.clickhouse_url.clone()),
+            ("CLICKHOUSE_DATABASE", self.clickhouse.name().to_owned()),
+            ("OUTBOX_CLICKHOUSE_CREATE_TABLE", "true".to_owned()),
+            ("OUTBOX_ENVIRONMENT", "test".to_owned()),
+            // So that what a killed relay held comes back soon.
+            ("OUTBOX_LEASE", "1s".to_owned()),
+            ("OUTBOX_RETRY_MIN", "20ms".to_owned()),
+            ("OUTBOX_RETRY_MAX", "200ms".to_owned()),
+            ("OUTBOX_LINGER", "0s".to_owned()),
+            ("OUTBOX_POLL_INTERVAL", "20ms".to_owned()),
+        ];
+        if let (Some(user), Some(password)) = (self.clickhouse.user(), self.clickhouse.password()) {
+            vars.push(("CLICKHOUSE_USER", user.to_owned()));
+            vars.push(("CLICKHOUSE_PASSWORD", password.to_owned()));
+        }
+        vars
+    }
+
+    pub(crate) fn sink(&self) -> ClickHouseSink {
+        let settings = ClickHouseSettings::from_vars(&Vars::new(self.vars())).expect("good settings");
+        ClickHouseSink::new(settings)
+    }
+
+    /// Starts a relay in this process.
+    pub(crate) async fn relay(&self) -> Relay {
+        match &self.database {
+            Database::Postgres(_) => self.configured(Relay::builder(self.postgres().await)).start().await,
+            Database::Sqlite(_) => self.configured(Relay::builder(self.sqlite())).start().await,
+        }
+        .expect("the relay starts")
+    }
+
+    /// Starts a relay in this process that delivers small batches in several workers.
+    pub(crate) async fn busy_relay(&self, workers: u32, rows: u32) -> Relay {
+        match &self.database {
+            Database::Postgres(_) => self.small(self.postgres().await, workers, rows).start().await,
+            Database::Sqlite(_) => self.small(self.sqlite(), workers, rows).start().await,
+        }
+        .expect("the relay starts")
+    }
+
+    fn small<S: Store>(&self, store: S, workers: u32, rows: u32) -> RelayBuilder<S> {
+        self.configured(Relay::builder(store)).batch_rows(1).batch_rows_max(rows).workers(workers)
+    }
+
+    fn configured<S: Store>(&self, builder: RelayBuilder<S>) -> RelayBuilder<S> {
+        let options = outbox::RelayOptions::from_vars(&Vars::new(self.vars())).expect("good options");
+        builder.sink(self.sink()).options(options)
+    }
+
+    /// Delivers what is there, like `outbox run --once`, and prunes.
+    pub(crate) async fn drain(&self) {
+        let mut relay = match &self.database {
+            Database::Postgres(_) => self.configured(Relay::builder(self.postgres().await)).once().start().await,
+            Database::Sqlite(_) => self.configured(Relay::builder(self.sqlite())).once().start().await,
+        }
+        .expect("the relay starts");
+        relay.ended().await.expect("everything is delivered");
+    }
+
+    pub(crate) async fn status(&self) -> outbox::Status {
+        match &self.database {
+            Database::Postgres(_) => self.postgres().await.status().await,
+            Database::Sqlite(_) => self.sqlite().status().await,
+        }
+        .expect("a status")
+    }
+
+    pub(crate) async fn route_status(&self) -> RouteStatus {
+        let route = Route::default();
+        let routes = self.status().await.routes;
+        routes.into_iter().find(|status| status.route == route.as_str()).unwrap_or_default()
+    }
+
+    /// Waits until everything committed is delivered.
+    pub(crate) async fn delivered(&self) {
+        eventually("everything is delivered", async || self.route_status().await.pending_events() == 0).await;
+    }
+
+    /// The ids of the events in ClickHouse, and how many rows there are.
+    pub(crate) async fn arrived(&self) -> (BTreeSet<String>, usize) {
+        let text = self.clickhouse.query("SELECT event_id FROM event_log").await;
+        let rows: Vec<String> = text.lines().map(str::to_owned).collect();
+        let count = rows.len();
+        (rows.into_iter().collect(), count)
+    }
+
+    /// Compares ids: none lost, none doubled, none made up.
+    pub(crate) async fn assert_exactly_once(&self, committed: &BTreeSet<String>) {
+        let (arrived, rows) = self.arrived().await;
+        let lost = committed.difference(&arrived).count();
+        let phantom = arrived.difference(committed).count();
+        let doubled = rows - arrived.len();
+        assert_eq!((lost, phantom, doubled), (0, 0, 0), "(lost, phantom, doubled) of {} events", committed.len());
+    }
+
+    /// The `outbox` command in this world.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        self.program(env!("CARGO_BIN_EXE_outbox_under_test"), arguments)
+    }
+
+    /// A helper program in this world.
+    pub(crate) fn program(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        for (name, _) in std::env::vars() {
+            if ["OUTBOX_", "CLICKHOUSE_", "DATABASE_"].iter().any(|prefix| name.starts_with(prefix)) {
+                command.env_remove(name);
+            }
+        }
+        command.args(arguments).envs(self.vars()).stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn spawn(&self, program: &str, arguments: &[&str]) -> Process {
+        Process::spawn(self.program(program, arguments))
+    }
+}
+
+/// Looks again and again until `holds`.
+pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let mut ticks = interval(Duration::from_millis(20));
+    let waited = timeout(DEADLINE, async {
+        while !holds().await {
+            ticks.tick().await;
+        }
+    });
+    waited.await.unwrap_or_else(|_| panic!("not within {DEADLINE:?}: {what}"));
+}
+
+/// Creates users `from..to` and returns the ids of their events.
+pub(crate) async fn create_users(conn: &mut Conn, ids: std::ops::Range<i64>) -> BTreeSet<String> {
+    let mut events = BTreeSet::new();
+    for id in ids {
+        events.insert(conn.create_user(id).await.expect("a new user").to_string());
+    }
+    events
+}
+
+/// Makes a test of each function for each kind of connection.
+macro_rules! on_each_database {
+    ($($test:ident),+ $(,)?) => {
+        on_each_database!(@kind postgres Postgres $($test)+);
+        on_each_database!(@kind sqlite Sqlite $($test)+);
+        on_each_database!(@kind async_sqlite AsyncSqlite $($test)+);
+    };
+    (@kind $module:ident $kind:ident $($test:ident)+) => {
+        mod $module {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $test() {
+                    super::$test($crate::world::Kind::$kind).await;
+                }
+            )+
+        }
+    };
+}
+pub(crate) use on_each_database;

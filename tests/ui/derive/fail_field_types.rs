@@ -1,0 +1,27 @@
+//! What a field's type lacks is said at the field.
+use outbox::EventLog;
+
+struct Opaque;
+
+#[derive(EventLog)]
+struct NotSerializable {
+    fine: u8,
+    opaque: Opaque,
+}
+
+#[derive(EventLog)]
+struct NotAKey {
+    #[event_log(key)]
+    key: Vec<u8>,
+}
+
+#[derive(EventLog)]
+struct NotATime {
+    #[event_log(timestamp)]
+    at: u64,
+}
+
+#[derive(EventLog)]
+struct NotAnEvent(Opaque);
+
+fn main() {}
