@@ -104,7 +104,9 @@ impl Opt {
     pub(crate) fn path(&self, faults: &mut Faults) -> Option<Path> {
         match &self.value {
             Some(Expr::Path(path)) if path.qself.is_none() => Some(path.path.clone()),
-            Some(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) => text.parse().ok().or_else(|| self.wrong_path(faults)),
+            Some(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) => {
+                text.parse().ok().or_else(|| self.wrong_path(faults))
+            }
             _ => self.wrong_path(faults),
         }
     }

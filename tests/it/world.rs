@@ -10,6 +10,7 @@ use outbox::sqlite::SqliteStore;
 use outbox::{Relay, RelayBuilder, Route, RouteStatus, Store, Vars};
 use outbox_test::databases::{ClickHouseDatabase, PostgresDatabase, SqliteFile};
 use outbox_test::process::Process;
+use outbox_test::servers::PrivateClickHouse;
 use outbox_tests::service::{Conn, USERS};
 use tokio::process::Command;
 use tokio::time::{interval, timeout};
@@ -32,6 +33,8 @@ pub(crate) struct World {
     kind: Kind,
     database: Database,
     pub(crate) clickhouse: ClickHouseDatabase,
+    /// A server of this test's own, where there is one.
+    server: Option<PrivateClickHouse>,
     /// Where the sink looks for ClickHouse: a proxy's address, where there is one.
     pub(crate) clickhouse_url: String,
 }
@@ -42,6 +45,19 @@ const DEADLINE: Duration = Duration::from_secs(90);
 impl World {
     pub(crate) async fn new(kind: Kind) -> Self {
         Self::with_clickhouse(kind, ClickHouseDatabase::create().await).await
+    }
+
+    /// With a ClickHouse of its own, for tests that kill its clients or cut their connections: version 26.7 aborts at
+    /// times when that happens, and what is started again then is nobody else's.
+    pub(crate) async fn alone(kind: Kind) -> Self {
+        let server = PrivateClickHouse::start().await;
+        let world = Self::with_clickhouse(kind, ClickHouseDatabase::create_on(&server).await).await;
+        Self { server: Some(server), ..world }
+    }
+
+    /// The server that [`alone`](Self::alone) started.
+    pub(crate) fn server(&mut self) -> &mut PrivateClickHouse {
+        self.server.as_mut().expect("a server of its own")
     }
 
     pub(crate) async fn with_clickhouse(kind: Kind, clickhouse: ClickHouseDatabase) -> Self {
@@ -60,7 +76,8 @@ impl World {
             Kind::Postgres => Database::Postgres(PostgresDatabase::create().await),
             Kind::Sqlite | Kind::AsyncSqlite => Database::Sqlite(SqliteFile::create()),
         };
-        let world = Self { kind, database, clickhouse_url: clickhouse.url().to_owned(), clickhouse };
+        let clickhouse_url = clickhouse.url().to_owned();
+        let world = Self { kind, database, clickhouse, server: None, clickhouse_url };
         world.conn().await.execute(USERS).await;
         world
     }

@@ -5,6 +5,7 @@ use outbox_clickhouse::ClickHouseSink;
 use outbox_core::{Recovery, Sink, SinkErrorKind};
 use outbox_test::databases::ClickHouseDatabase;
 use outbox_test::proxy::{FaultProxy, Mode};
+use outbox_test::servers::PrivateClickHouse;
 
 use crate::support::{again, counts, deliver_like_a_relay, events, events_at, part, settings, settings_at, sink};
 
@@ -15,7 +16,9 @@ async fn lose_rows(database: &ClickHouseDatabase, filter: &str) {
 
 #[tokio::test]
 async fn a_lost_reply_is_sent_again_and_arrives_once() {
-    let database = ClickHouseDatabase::create().await;
+    // Of its own: a server may abort when a connection is cut.
+    let server = PrivateClickHouse::start().await;
+    let database = ClickHouseDatabase::create_on(&server).await;
     sink(&database).await;
     let proxy = FaultProxy::start(database.address()).await;
     let through = ClickHouseSink::new(settings_at(&proxy.http_url(), database.name()));

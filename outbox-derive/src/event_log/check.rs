@@ -81,7 +81,8 @@ pub(super) fn check<'i>(input: &'i DeriveInput, given: Given, faults: &mut Fault
         };
         if let Some(twin) = events.iter().find(|earlier| earlier.name == event.name) {
             let twin = twin.variant.map(Ident::to_string).unwrap_or_default();
-            let place = options.name.as_ref().map(ToTokens::to_token_stream).or_else(|| Some(variant?.to_token_stream()));
+            let place =
+                options.name.as_ref().map(ToTokens::to_token_stream).or_else(|| Some(variant?.to_token_stream()));
             faults.at(place, format_args!("the variant `{twin}` is stored as `{}` already", event.name));
         }
         events.push(event);

@@ -65,16 +65,17 @@ fn arms<'e>(
     let arms = events.iter().map(|event| {
         let (used, value) = arm(event);
         let variant = event.variant.map(|variant| quote!(::#variant));
-        let bindings = event.fields.iter().enumerate().filter(|(_, field)| used.iter().any(|used| same(used, field))).map(
-            |(index, field)| {
-                let member = field.ident.as_ref().map_or_else(
-                    || syn::Index::from(index).into_token_stream(),
-                    ToTokens::to_token_stream,
-                );
-                let binding = binding(event, field);
-                quote!(#member: #binding)
-            },
-        );
+        let bindings =
+            event.fields.iter().enumerate().filter(|(_, field)| used.iter().any(|used| same(used, field))).map(
+                |(index, field)| {
+                    let member = field
+                        .ident
+                        .as_ref()
+                        .map_or_else(|| syn::Index::from(index).into_token_stream(), ToTokens::to_token_stream);
+                    let binding = binding(event, field);
+                    quote!(#member: #binding)
+                },
+            );
         quote!(Self #variant { #(#bindings,)* .. } => #value,)
     });
     arms.collect()

@@ -30,7 +30,10 @@ pub(super) fn check(mut function: Function, options: Options, faults: &mut Fault
     let conn = connection(signature, options.conn.as_ref(), faults);
     let body = function.body.clone();
     if body.is_none() {
-        faults.at(&signature.ident, "a method without a body has nothing to run in a transaction: put the attribute on the `impl`'s method");
+        faults.at(
+            &signature.ident,
+            "a method without a body has nothing to run in a transaction: put the attribute on the `impl`'s method",
+        );
     }
     let (body, (conn, conn_type), output) = (body?, conn?, output?);
     fix_parameter(&mut function.signature, &conn);
@@ -56,7 +59,10 @@ fn output(signature: &Signature, faults: &mut Faults) -> Option<Type> {
                 return None;
             }
             Type::ImplTrait(opaque) if opaque.bounds.iter().any(is_future) => {
-                faults.at(output, "this function returns a future, so it is over before the future runs: make it an `async fn`");
+                faults.at(
+                    output,
+                    "this function returns a future, so it is over before the future runs: make it an `async fn`",
+                );
                 return None;
             }
             _ => {}
@@ -143,7 +149,8 @@ fn missing(signature: &Signature, named: Option<&Ident>, parameters: &[(&PatIden
     let exclusive = |ty: &Type| matches!(ty, Type::Reference(reference) if reference.mutability.is_some());
     let cure = match parameters.iter().find(|(_, ty)| exclusive(ty)) {
         Some((pat, _)) => format!("if `{0}` is the connection, say `#[transactional_event(conn = {0})]`", pat.ident),
-        None => "add one, `conn: &mut AsyncPgConnection` say, or name it with `#[transactional_event(conn = ..)]`".to_owned(),
+        None => "add one, `conn: &mut AsyncPgConnection` say, or name it with `#[transactional_event(conn = ..)]`"
+            .to_owned(),
     };
     faults.at(&signature.ident, format_args!("no parameter is named `conn`: {cure}"));
 }

@@ -125,7 +125,9 @@ impl<C: Emit> Drop for Tx<'_, C> {
             // current_thread runtime, where dropping that statement has panicked already. Two panics would abort.
             let poisoned = catch_unwind(AssertUnwindSafe(|| status(self.conn).set_in_error()));
             if poisoned.is_err() {
-                tracing::error!("an abandoned transaction could not be marked: use a multi-threaded runtime with SQLite");
+                tracing::error!(
+                    "an abandoned transaction could not be marked: use a multi-threaded runtime with SQLite"
+                );
             }
         }
     }

@@ -1,4 +1,5 @@
 use std::thread;
+use std::time::{Duration, Instant};
 
 use super::fresh_name;
 use crate::local::Endpoint;
@@ -80,8 +81,24 @@ impl ClickHouseDatabase {
 }
 
 async fn run(endpoint: Endpoint, database: String, sql: String) -> String {
-    aside(move || endpoint.query(&database, &sql).unwrap_or_else(|e| panic!("{e}\nwhile running: {sql}"))).await
+    aside(move || {
+        let started = Instant::now();
+        loop {
+            match endpoint.query(&database, &sql) {
+                Ok(answer) => return answer,
+                // It may be on its way up again after a crash.
+                Err(error) if error.is_refused_connection() && started.elapsed() < BACK_WITHIN => thread::sleep(AGAIN),
+                Err(error) => panic!("{error}\nwhile running: {sql}"),
+            }
+        }
+    })
+    .await
 }
+
+/// How long a server may take to come back after a crash.
+const BACK_WITHIN: Duration = Duration::from_secs(20);
+/// Between two tries to connect.
+const AGAIN: Duration = Duration::from_millis(50);
 
 impl Drop for ClickHouseDatabase {
     fn drop(&mut self) {

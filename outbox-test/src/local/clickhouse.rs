@@ -1,7 +1,11 @@
 //! A ClickHouse server of our own, out of `libchdb.so` by way of the launcher `chd`.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
+use std::time::Duration;
 
 use super::{Endpoint, Error, Held, ServerDir, free_port, wait_ready};
 
@@ -10,6 +14,10 @@ const NAME: &str = "ClickHouse";
 const USER: &str = "outbox";
 /// How often a start is tried when another process took the port first.
 const STARTS_MAX: u32 = 3;
+/// Between two looks at whether the server is still there.
+const WATCH: Duration = Duration::from_millis(50);
+/// SIGABRT.
+const ABORTED: i32 = 6;
 
 /// What it takes to start one.
 #[derive(Clone, Debug)]
@@ -21,13 +29,53 @@ pub(crate) struct ClickHousePrograms {
 }
 
 /// A server, with its data directory and its port, which outlive a crash.
+///
+/// It is started again when it aborts by itself, as a service manager would: version 26.7 does so, rarely, when a client is
+/// killed at the moment of its answer (an uncaught "Broken pipe").
 #[derive(Debug)]
 pub(crate) struct ClickHouse {
     // Before `dir`: fields drop in this order, and the server goes first.
-    process: Option<Held>,
+    process: Arc<Mutex<Option<Held>>>,
     programs: ClickHousePrograms,
     endpoint: Endpoint,
     dir: ServerDir,
+}
+
+/// What starts a server again.
+struct Restart {
+    programs: ClickHousePrograms,
+    config: PathBuf,
+    log: PathBuf,
+}
+
+impl Restart {
+    fn spawn(&self) -> Result<Held, Error> {
+        let mut command = Command::new(&self.programs.launcher);
+        command.arg(&self.programs.library).arg(&self.config);
+        Held::spawn(&mut command, &self.log)
+    }
+
+    /// Ends with the server's owner.
+    fn watch(self, process: &Weak<Mutex<Option<Held>>>) {
+        while let Some(process) = process.upgrade() {
+            let mut slot = lock(&process);
+            if slot.as_mut().and_then(Held::ended).is_some_and(aborted) {
+                // A failure is the next query's: nobody listens.
+                *slot = self.spawn().ok();
+            }
+            drop(slot);
+            drop(process);
+            thread::sleep(WATCH);
+        }
+    }
+}
+
+fn aborted(status: ExitStatus) -> bool {
+    status.signal() == Some(ABORTED)
+}
+
+fn lock(process: &Mutex<Option<Held>>) -> MutexGuard<'_, Option<Held>> {
+    process.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl ClickHouse {
@@ -43,10 +91,15 @@ impl ClickHouse {
                 endpoint = endpoint.with_login(USER, password);
             }
             let programs = programs.clone();
-            let mut server = Self { process: None, programs, endpoint, dir };
+            let mut server = Self { process: Arc::default(), programs, endpoint, dir };
             match server.restart() {
                 Err(Error::Ended { .. }) if start < STARTS_MAX => {}
-                result => return result.map(|()| server),
+                result => {
+                    result?;
+                    let (restart, process) = (server.restart_command(), Arc::downgrade(&server.process));
+                    thread::spawn(move || restart.watch(&process));
+                    return Ok(server);
+                }
             }
         }
         unreachable!("the last start returns")
@@ -58,28 +111,33 @@ impl ClickHouse {
 
     /// SIGKILL.
     pub(crate) fn kill(&mut self) {
-        if let Some(mut process) = self.process.take() {
+        if let Some(mut process) = lock(&self.process).take() {
             process.kill();
         }
     }
 
     /// An orderly stop.
     pub(crate) fn stop(&mut self) {
-        self.process = None;
+        let process = lock(&self.process).take();
+        drop(process);
+    }
+
+    fn restart_command(&self) -> Restart {
+        let path = self.dir.path();
+        Restart { programs: self.programs.clone(), config: path.join("config.xml"), log: path.join("chd.log") }
     }
 
     /// Starts it again with the same data on the same port; one that still runs is stopped first.
     pub(crate) fn restart(&mut self) -> Result<(), Error> {
         self.stop();
-        let mut command = Command::new(&self.programs.launcher);
-        command.arg(&self.programs.library).arg(self.dir.path().join("config.xml"));
-        let log = self.dir.path().join("chd.log");
-        let process = self.process.insert(Held::spawn(&mut command, &log)?);
+        let restart = self.restart_command();
+        let mut slot = lock(&self.process);
+        let process = slot.insert(restart.spawn()?);
         // Not /ping, which answers before the tables are loaded, also when that then fails. Its data's place, because a
         // stranger's server may have taken the port.
         let place = format!("{}/", self.dir.path().join("data").display());
         let answer = || self.endpoint.query("default", "SELECT path FROM system.disks WHERE name = 'default'");
-        wait_ready(NAME, process, &log, || answer().is_ok_and(|path| path == place))
+        wait_ready(NAME, process, &restart.log, || answer().is_ok_and(|path| path == place))
     }
 }
 

@@ -41,6 +41,18 @@ pub(crate) enum Error {
 }
 
 impl Error {
+    /// Nobody listens there: nothing was sent.
+    pub(crate) fn is_refused_connection(&self) -> bool {
+        match self {
+            Self::Unreachable { source } => match source.as_ref() {
+                ureq::Error::ConnectionFailed => true,
+                ureq::Error::Io(error) => error.kind() == io::ErrorKind::ConnectionRefused,
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }

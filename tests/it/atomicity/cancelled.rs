@@ -96,7 +96,15 @@ mod cases {
             let emitted = conn.emit(&opened("nobody's")).await;
             drop(conn);
             let seen = database.seen().await;
-            assert_eq!(seen.accounts, { let mut events = seen.events.clone(); events.sort(); events }, "after {polls} polls");
+            assert_eq!(
+                seen.accounts,
+                {
+                    let mut events = seen.events.clone();
+                    events.sort();
+                    events
+                },
+                "after {polls} polls"
+            );
             assert_eq!(seen.holds(&second), out.is_ok(), "after {polls} polls: {out:?}");
             assert!(emitted.is_err(), "outside a transaction or in a broken one");
             broken += usize::from(matches!(out, Err(AppError::Database(Error::BrokenTransactionManager))));
@@ -193,7 +201,7 @@ mod lost_connection {
     #[tokio::test]
     async fn a_connection_lost_before_commit_keeps_neither() {
         let database = <Postgres as AsyncDatabase>::create().await;
-        let (mut conn, mut killer) = (database.connect().await, database.connect().await);
+        let (mut conn, mut killer) = (AsyncDatabase::connect(&database).await, AsyncDatabase::connect(&database).await);
         cut_off(&mut conn, &mut killer).await.expect_err("there is nobody to commit");
         assert_eq!(AsyncDatabase::seen(&database).await, Seen::default());
     }

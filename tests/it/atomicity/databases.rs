@@ -82,7 +82,7 @@ impl AsyncDatabase for Postgres {
 
     async fn create() -> Self {
         let database = Self(PostgresDatabase::create().await);
-        let mut conn = database.connect().await;
+        let mut conn = AsyncDatabase::connect(&database).await;
         conn.batch_execute(POSTGRES).await.expect("the outbox");
         conn.batch_execute(ACCOUNT).await.expect("the accounts");
         database
@@ -94,7 +94,7 @@ impl AsyncDatabase for Postgres {
 
     async fn seen(&self) -> Seen {
         use diesel_async::RunQueryDsl;
-        seen(diesel::sql_query(SEEN).load(&mut self.connect().await).await.expect("both tables"))
+        seen(diesel::sql_query(SEEN).load(&mut AsyncDatabase::connect(self).await).await.expect("both tables"))
     }
 }
 

@@ -39,7 +39,7 @@ async fn the_relay_runs_until_it_is_told_to_stop(kind: Kind) {
 }
 
 async fn kill_the_command_in_the_middle(kind: Kind) {
-    let world = World::new(kind).await;
+    let world = World::alone(kind).await;
     let committed = create_users(&mut world.conn().await, 0..2_000).await;
     let small = |mut command: tokio::process::Command| {
         command.envs([("OUTBOX_BATCH_ROWS", "20"), ("OUTBOX_BATCH_ROWS_MAX", "20")]);

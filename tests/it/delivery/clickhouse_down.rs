@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use outbox_test::databases::ClickHouseDatabase;
 use outbox_test::proxy::{FaultProxy, Mode};
-use outbox_test::servers::PrivateClickHouse;
 
 use crate::world::{Kind, World, create_users, eventually, on_each_database};
 
@@ -16,7 +14,7 @@ on_each_database!(
 );
 
 async fn proxied(kind: Kind) -> (World, FaultProxy) {
-    let mut world = World::new(kind).await;
+    let mut world = World::alone(kind).await;
     let proxy = FaultProxy::start(world.clickhouse.address()).await;
     world.clickhouse_url = proxy.http_url();
     (world, proxy)
@@ -52,26 +50,24 @@ async fn the_request_is_cut(kind: Kind) {
 }
 
 async fn users_are_created_while_clickhouse_is_down(kind: Kind) {
-    let mut server = PrivateClickHouse::start().await;
-    let world = World::with_clickhouse(kind, ClickHouseDatabase::create_on(&server).await).await;
+    let mut world = World::alone(kind).await;
     let mut conn = world.conn().await;
     let mut committed = create_users(&mut conn, 0..50).await;
     let relay = world.relay().await;
     world.delivered().await;
 
-    server.kill();
+    world.server().kill();
     committed.extend(create_users(&mut conn, 50..250).await);
     eventually("the relay has noticed", async || relay.stats().failures > 0).await;
     assert!(world.route_status().await.pending_events() > 0);
-    server.restart().await;
+    world.server().restart().await;
     world.delivered().await;
     drop(relay);
     world.assert_exactly_once(&committed).await;
 }
 
 async fn kill_clickhouse_during_inserts(kind: Kind) {
-    let mut server = PrivateClickHouse::start().await;
-    let world = World::with_clickhouse(kind, ClickHouseDatabase::create_on(&server).await).await;
+    let mut world = World::alone(kind).await;
     let mut conn = world.conn().await;
     // Many small batches by several writers, so that a kill hits some of them in the middle.
     let relay = world.busy_relay(4, 10).await;
@@ -80,8 +76,8 @@ async fn kill_clickhouse_during_inserts(kind: Kind) {
         let before = relay.stats().delivered_events;
         committed.extend(create_users(&mut conn, round * 200..round * 200 + 200).await);
         eventually("inserts are under way", async || relay.stats().delivered_events >= before + 30).await;
-        server.kill();
-        server.restart().await;
+        world.server().kill();
+        world.server().restart().await;
     }
     world.delivered().await;
     relay.stop(outbox::Grace::secs(10)).await.expect("stops");

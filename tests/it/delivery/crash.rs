@@ -40,7 +40,7 @@ async fn kill_relay_after_settle(kind: Kind) {
 }
 
 async fn kill_relay_at(kind: Kind, step: Step) {
-    let world = World::new(kind).await;
+    let world = World::alone(kind).await;
     let mut conn = world.conn().await;
     let mut committed = create_users(&mut conn, 1..301).await;
     let mut doomed = world.spawn(env!("CARGO_BIN_EXE_crash_relay"), &[&format!("{step:?}")]);
@@ -56,7 +56,7 @@ async fn kill_relay_at(kind: Kind, step: Step) {
 }
 
 async fn kill_relay_many_times(kind: Kind) {
-    let world = World::new(kind).await;
+    let world = World::alone(kind).await;
     let mut conn = world.conn().await;
     let mut committed = create_users(&mut conn, 0..100).await;
     for (round, step) in (1..).zip([Step::AfterSend, Step::AfterFreeze, Step::AfterSend, Step::BeforeSettle]) {

@@ -28,7 +28,7 @@ async fn several_relays_share_the_batches(kind: Kind) {
 }
 
 async fn a_stop_in_the_middle_loses_nothing(kind: Kind) {
-    let world = World::new(kind).await;
+    let world = World::alone(kind).await;
     let mut conn = world.conn().await;
     let mut committed = BTreeSet::new();
     for round in 0..5 {

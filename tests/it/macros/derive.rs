@@ -92,7 +92,10 @@ struct Empty;
 #[event_log(table = "ledger")]
 #[allow(dead_code)]
 enum LedgerEvent {
-    Opened { #[event_log(key)] account: u32 },
+    Opened {
+        #[event_log(key)]
+        account: u32,
+    },
     #[event_log(version = 2, table = "transfers")]
     Moved(Maybe),
     Noted(#[event_log(rename = "text")] String),

@@ -50,6 +50,9 @@ impl Place {
             ("CLICKHOUSE_URL", place.clickhouse.url().to_owned()),
             ("CLICKHOUSE_DATABASE", place.name.clone()),
             ("OUTBOX_ENVIRONMENT", "demo".to_owned()),
+            ("OUTBOX_CLICKHOUSE_CREATE_TABLE", "true".to_owned()),
+            // So that what the killed relay held comes back soon.
+            ("OUTBOX_LEASE", "2s".to_owned()),
         ];
         let login =
             [("CLICKHOUSE_USER", place.clickhouse.user()), ("CLICKHOUSE_PASSWORD", place.clickhouse.password())];
