@@ -44,7 +44,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let store = SqliteStore::new(&file);
     store.setup().await?;
     let mut conn = SqliteConnection::establish(&file)?;
-    conn.batch_execute("CREATE TABLE orders (id INTEGER PRIMARY KEY NOT NULL, customer TEXT NOT NULL, cents BIGINT NOT NULL)")?;
+    conn.batch_execute(
+        "CREATE TABLE orders (id INTEGER PRIMARY KEY NOT NULL, customer TEXT NOT NULL, cents BIGINT NOT NULL)",
+    )?;
 
     for (customer, cents) in [("Ada", 1250), ("Grace", 300), ("Edsger", 99_900)] {
         place_order(&mut conn, customer, cents)?;

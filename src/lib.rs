@@ -39,9 +39,9 @@
 #[doc(inline)]
 pub use outbox_core::EventLog;
 pub use outbox_core::{
-    Backoff, BatchId, BatchStatus, Claim, Clock, EncodeError, Event, EventSchema, EventType, Frozen, IntoEvents, Moment,
-    Part, PartDraft, PartId, PartRecord, PlanRequest, Planned, Recovery, Release, Retry, Route, RouteStatus, Sink,
-    SinkError, SinkErrorKind, Status, Store, StoreError, StoreErrorKind, StoredEvent, VarError, Vars,
+    Backoff, BatchId, BatchStatus, Claim, Clock, EncodeError, Event, EventSchema, EventType, Frozen, IntoEvents,
+    Moment, Part, PartDraft, PartId, PartRecord, PlanRequest, Planned, Recovery, Release, Retry, Route, RouteStatus,
+    Sink, SinkError, SinkErrorKind, Status, Store, StoreError, StoreErrorKind, StoredEvent, VarError, Vars,
 };
 #[doc = include_str!("event_log.md")]
 #[doc(inline)]
@@ -51,13 +51,13 @@ pub use outbox_derive::EventLog;
 pub use outbox_derive::transactional_event;
 #[doc(inline)]
 pub use outbox_diesel::aio::transaction;
-pub use outbox_diesel::{EnvironmentError, OutboxBackend, Outcome, environment, set_environment};
 #[cfg(feature = "postgres")]
 #[doc(inline)]
 pub use outbox_diesel::postgres;
 #[cfg(feature = "sqlite")]
 #[doc(inline)]
 pub use outbox_diesel::sqlite;
+pub use outbox_diesel::{EnvironmentError, OutboxBackend, Outcome, environment, set_environment};
 #[doc(inline)]
 pub use outbox_diesel::{aio, sync, wake};
 #[cfg(feature = "relay")]
@@ -89,3 +89,8 @@ pub mod __private {
     pub use outbox_diesel::__private::{DateTime, Serialize, String, ToString, Utc};
     pub use outbox_diesel::{Outcome, aio, sync};
 }
+
+/// The front page's code is compiled with the tests.
+#[cfg(all(doctest, feature = "postgres", feature = "clickhouse", feature = "relay"))]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

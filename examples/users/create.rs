@@ -24,11 +24,7 @@ pub fn generated(count: u64) -> impl Iterator<Item = Input> {
 }
 
 /// Creates them one after the other, and says which lines it could not use.
-pub async fn many(
-    database: Database,
-    inputs: impl Iterator<Item = Input>,
-    count: u64,
-) -> Result<(), Box<dyn Error>> {
+pub async fn many(database: Database, inputs: impl Iterator<Item = Input>, count: u64) -> Result<(), Box<dyn Error>> {
     let mut conn = database.connect().await?;
     let mut progress = Progress::new(count);
     let (mut created, mut refused, mut last) = (0_u64, 0_u64, None);

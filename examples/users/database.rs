@@ -52,7 +52,9 @@ impl Database {
             Self::Sqlite(path) => {
                 let mut conn = SqliteConnection::establish(path)?;
                 // NORMAL: a commit survives a crash of the process, and may be lost, with its event, with the power.
-                conn.batch_execute("PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL")?;
+                conn.batch_execute(
+                    "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL",
+                )?;
                 conn.batch_execute(USERS_SQLITE)?;
                 Ok(Conn::Sqlite(Box::new(conn)))
             }

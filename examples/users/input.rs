@@ -24,7 +24,8 @@ pub fn read(path: &Path) -> Result<(impl Iterator<Item = Input>, u64), Box<dyn E
         .from_path(path)
         .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     let headers = reader.headers()?.clone();
-    if let Some(missing) = ["email", "first_name", "last_name"].iter().find(|name| !headers.iter().any(|h| h == **name)) {
+    if let Some(missing) = ["email", "first_name", "last_name"].iter().find(|name| !headers.iter().any(|h| h == **name))
+    {
         return Err(format!("{} has no column `{missing}` in its first line", path.display()).into());
     }
     let lines: Vec<Input> = reader
@@ -53,7 +54,9 @@ fn user(line: Result<Line, csv::Error>) -> Result<NewUser, String> {
 
 fn reason(error: &csv::Error) -> String {
     match error.kind() {
-        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => format!("has {len} fields instead of {expected_len}"),
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            format!("has {len} fields instead of {expected_len}")
+        }
         csv::ErrorKind::Utf8 { .. } => "is not UTF-8".into(),
         _ => error.to_string(),
     }

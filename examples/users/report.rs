@@ -5,8 +5,8 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clickhouse::{Client, Row};
-use outbox::clickhouse::{ClickHouseSettings, EventLogRow};
 use outbox::Vars;
+use outbox::clickhouse::{ClickHouseSettings, EventLogRow};
 use serde::Deserialize;
 
 use crate::app::UserCreated;

@@ -57,6 +57,35 @@ pub trait EventLog {
     fn payload(&self) -> Result<String, EncodeError>;
 }
 
+macro_rules! event_behind {
+    ($pointer:ty) => {
+        #[diagnostic::do_not_recommend]
+        impl<E: EventLog + ?Sized> EventLog for $pointer {
+            fn event_type(&self) -> &str {
+                (**self).event_type()
+            }
+            fn version(&self) -> i32 {
+                (**self).version()
+            }
+            fn table(&self) -> &str {
+                (**self).table()
+            }
+            fn key(&self) -> Option<String> {
+                (**self).key()
+            }
+            fn occurred_at(&self) -> Option<DateTime<Utc>> {
+                (**self).occurred_at()
+            }
+            fn payload(&self) -> Result<String, EncodeError> {
+                (**self).payload()
+            }
+        }
+    };
+}
+
+event_behind!(&E);
+event_behind!(Box<E>);
+
 /// The names, versions and tables that a type can be stored under, known without a value of it. Derived with
 /// [`EventLog`].
 #[diagnostic::on_unimplemented(

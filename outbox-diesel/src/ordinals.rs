@@ -36,12 +36,9 @@ mod tests {
 
     #[test]
     fn ranges_read_back_as_they_were_written() {
-        for (ordinals, text) in [
-            (vec![], ""),
-            (vec![7], "7"),
-            (vec![0, 1, 2, 3], "0-3"),
-            (vec![0, 1, 5, 7, 8], "0-1,5,7-8"),
-        ] {
+        for (ordinals, text) in
+            [(vec![], ""), (vec![7], "7"), (vec![0, 1, 2, 3], "0-3"), (vec![0, 1, 5, 7, 8], "0-1,5,7-8")]
+        {
             assert_eq!(encode(&ordinals), text);
             assert_eq!(decode(text), Some(ordinals));
         }

@@ -405,11 +405,7 @@ impl Machine {
                 wait
             }
         };
-        Command::Release(Release {
-            delay,
-            error: Some(failure.message),
-            parked: failure.kind == FailureKind::Parked,
-        })
+        Command::Release(Release { delay, error: Some(failure.message), parked: failure.kind == FailureKind::Parked })
     }
 
     fn after_batch(&mut self, fact: &Fact) -> Command {

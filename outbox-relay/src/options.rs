@@ -117,8 +117,16 @@ impl RelayOptions {
             false => Err(VarError::new(name, message)),
         };
         let ms = Duration::from_millis(1);
-        rule(!self.route.as_str().is_empty() && self.route.as_str().len() <= 100, "OUTBOX_ROUTE", "needs 1 to 100 bytes".into())?;
-        rule((1..=BATCH_ROWS_MAX).contains(&self.batch_rows), "OUTBOX_BATCH_ROWS", format!("needs 1 to {BATCH_ROWS_MAX}"))?;
+        rule(
+            !self.route.as_str().is_empty() && self.route.as_str().len() <= 100,
+            "OUTBOX_ROUTE",
+            "needs 1 to 100 bytes".into(),
+        )?;
+        rule(
+            (1..=BATCH_ROWS_MAX).contains(&self.batch_rows),
+            "OUTBOX_BATCH_ROWS",
+            format!("needs 1 to {BATCH_ROWS_MAX}"),
+        )?;
         rule(
             (self.batch_rows..=BATCH_ROWS_MAX).contains(&self.batch_rows_max),
             "OUTBOX_BATCH_ROWS_MAX",

@@ -58,8 +58,10 @@ mod sealed {
 
 /// Text that `Debug` does not show: Diesel hands the binds of every query to the connection's instrumentation, which
 /// may log them.
+#[cfg(any(feature = "postgres", feature = "postgres-sync", feature = "sqlite"))]
 pub(crate) struct Hidden(String);
 
+#[cfg(any(feature = "postgres", feature = "postgres-sync", feature = "sqlite"))]
 impl std::fmt::Debug for Hidden {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "<{} bytes>", self.0.len())

@@ -67,9 +67,8 @@ impl SharedConnection {
 
 fn open(path: &str) -> Result<SqliteConnection, ConnectionError> {
     let mut conn = SqliteConnection::establish(path)?;
-    let pragmas = format!(
-        "PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}; PRAGMA journal_mode = WAL; PRAGMA foreign_keys = ON;"
-    );
+    let pragmas =
+        format!("PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}; PRAGMA journal_mode = WAL; PRAGMA foreign_keys = ON;");
     conn.batch_execute(&pragmas).map_err(ConnectionError::CouldntSetupConfiguration)?;
     Ok(conn)
 }
@@ -82,8 +81,9 @@ fn unreachable_file(operation: &'static str, path: &str, error: ConnectionError)
 fn store_error(operation: &'static str, error: Error) -> StoreError {
     let text = error.to_string();
     if text.contains("no such table") || text.contains("no such column") {
-        let message =
-            format!("{text}; the outbox tables are missing or old: run `outbox migrate`, or call `SqliteStore::setup()`");
+        let message = format!(
+            "{text}; the outbox tables are missing or old: run `outbox migrate`, or call `SqliteStore::setup()`"
+        );
         return StoreError::new(StoreErrorKind::Schema, operation, message).with_source(error);
     }
     StoreError::new(StoreErrorKind::Unavailable, operation, format!("SQLite: {text}")).with_source(error)

@@ -56,13 +56,12 @@ impl SqliteStore {
         let (no, owner, attempt) = (claim.batch.0, claim.owner.to_string(), claim.attempt);
         let done = self.conn.run(operation, durability, move |conn| {
             conn.immediate_transaction(|conn| {
-                let held: Number = sql_query(
-                    "SELECT count(*) AS number FROM outbox_batch WHERE no = ? AND owner = ? AND attempt = ?",
-                )
-                .bind::<BigInt, _>(no)
-                .bind::<Text, _>(owner)
-                .bind::<Integer, _>(attempt)
-                .get_result(conn)?;
+                let held: Number =
+                    sql_query("SELECT count(*) AS number FROM outbox_batch WHERE no = ? AND owner = ? AND attempt = ?")
+                        .bind::<BigInt, _>(no)
+                        .bind::<Text, _>(owner)
+                        .bind::<Integer, _>(attempt)
+                        .get_result(conn)?;
                 match held.number {
                     Some(1) => step(conn).map(Some),
                     _ => Ok(None),

@@ -15,12 +15,16 @@ const EXAMPLES: &str = "needs postgres://user:password@host/database or sqlite:/
 
 /// The database's kind and URL. Errors never show the URL: it may hold a password.
 pub(super) fn database(vars: &Vars) -> Result<(Kind, String), VarError> {
-    let url = vars.text("DATABASE_URL").ok_or_else(|| VarError::new("DATABASE_URL", format!("is not set: it {EXAMPLES}")))?;
+    let url =
+        vars.text("DATABASE_URL").ok_or_else(|| VarError::new("DATABASE_URL", format!("is not set: it {EXAMPLES}")))?;
     let kind = match url.split_once("://").map(|(scheme, _)| scheme) {
         Some("postgres" | "postgresql") => Kind::Postgres,
         Some("sqlite") => Kind::Sqlite,
         Some(scheme) if scheme.chars().all(|c| c.is_ascii_alphanumeric()) => {
-            return Err(VarError::new("DATABASE_URL", format!("the outbox has no store for `{scheme}`: it {EXAMPLES}")));
+            return Err(VarError::new(
+                "DATABASE_URL",
+                format!("the outbox has no store for `{scheme}`: it {EXAMPLES}"),
+            ));
         }
         _ => return Err(VarError::new("DATABASE_URL", EXAMPLES)),
     };

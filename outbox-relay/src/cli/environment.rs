@@ -45,9 +45,9 @@ fn check_names(vars: &Vars) -> Result<(), VarError> {
     match unknown {
         None => Ok(()),
         Some(unknown) => {
-            let near = known.iter().max_by(|a, b| {
-                strsim::jaro_winkler(a, unknown).total_cmp(&strsim::jaro_winkler(b, unknown))
-            });
+            let near = known
+                .iter()
+                .max_by(|a, b| strsim::jaro_winkler(a, unknown).total_cmp(&strsim::jaro_winkler(b, unknown)));
             let hint = near.map(|near| format!("did you mean {near}?")).unwrap_or_default();
             Err(VarError::new(unknown, format!("is no setting of the outbox; {hint}")))
         }
@@ -61,7 +61,10 @@ mod tests {
     #[test]
     fn an_unknown_name_is_refused_with_the_nearest_known_one() {
         let refused = check_names(&Vars::new([("OUTBOX_BATCH_ROW", "1")])).expect_err("no such setting");
-        assert_eq!(refused.to_string(), "OUTBOX_BATCH_ROW: is no setting of the outbox; did you mean OUTBOX_BATCH_ROWS?");
+        assert_eq!(
+            refused.to_string(),
+            "OUTBOX_BATCH_ROW: is no setting of the outbox; did you mean OUTBOX_BATCH_ROWS?"
+        );
     }
 
     #[test]

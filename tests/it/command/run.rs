@@ -33,7 +33,11 @@ async fn the_relay_runs_until_it_is_told_to_stop(kind: Kind) {
     world.delivered().await;
     let status = relay.terminate().await;
     assert!(status.success(), "{status}: {:?}", relay.output());
-    assert!(relay.output().iter().any(|line| line.contains("delivered") && line.contains("batch=")), "{:?}", relay.output());
+    assert!(
+        relay.output().iter().any(|line| line.contains("delivered") && line.contains("batch=")),
+        "{:?}",
+        relay.output()
+    );
     assert!(!relay.output().iter().any(|line| line.contains("user1@example.org")), "payloads are never logged");
     world.assert_exactly_once(&committed).await;
 }

@@ -60,7 +60,8 @@ async fn other_tables_are_delivered_on_their_own(kind: Kind) {
     mix_tables(&world).await;
     world.clickhouse.query(ORDERS).await;
     world.drain().await;
-    let count = async |table: &str| world.clickhouse.query(format!("SELECT uniqExact(event_id), count() FROM {table}")).await;
+    let count =
+        async |table: &str| world.clickhouse.query(format!("SELECT uniqExact(event_id), count() FROM {table}")).await;
     assert_eq!((count("event_log").await, count("orders").await), ("50\t50".to_owned(), "50\t50".to_owned()));
 }
 
@@ -83,7 +84,8 @@ async fn a_broken_table_does_not_hold_up_the_others(kind: Kind) {
     let now = if kind == Kind::Postgres { "'-infinity'" } else { "0" };
     world.conn().await.execute(&format!("UPDATE outbox_batch SET lease_until = {now}")).await;
     world.drain().await;
-    let count = async |table: &str| world.clickhouse.query(format!("SELECT uniqExact(event_id), count() FROM {table}")).await;
+    let count =
+        async |table: &str| world.clickhouse.query(format!("SELECT uniqExact(event_id), count() FROM {table}")).await;
     assert_eq!((count("event_log").await, count("orders").await), ("50\t50".to_owned(), "50\t50".to_owned()));
 }
 

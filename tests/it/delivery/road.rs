@@ -30,11 +30,7 @@ async fn event_outbox_processed(kind: Kind) {
 
     let settings = outbox::clickhouse::ClickHouseSettings::from_vars(&outbox::Vars::new(world.vars()));
     let client = settings.expect("good settings").client();
-    let mut rows: Vec<EventLogRow> = client
-        .query("SELECT ?fields FROM event_log")
-        .fetch_all()
-        .await
-        .expect("rows");
+    let mut rows: Vec<EventLogRow> = client.query("SELECT ?fields FROM event_log").fetch_all().await.expect("rows");
     // Ids are made in the order of the calls; ClickHouse sorts UUIDs by their second half first.
     rows.sort_by_key(|row| row.event_id);
     for (id, row) in (1..).zip(&rows) {

@@ -135,7 +135,10 @@ async fn a_part_is_replaced_in_one_step(world: &World, store: impl Store) {
     let old = store.freeze(&claim, vec![draft(10)]).await.expect("freezes").remove(0);
     let new = store.replace(&claim, old.no, draft(3)).await.expect("replaces");
     assert!(new.token != old.token && new.no != old.no);
-    store.release(&claim, &Release { delay: Duration::ZERO, error: Some("why".into()), parked: false }).await.expect("released");
+    store
+        .release(&claim, &Release { delay: Duration::ZERO, error: Some("why".into()), parked: false })
+        .await
+        .expect("released");
     let mut again = None;
     eventually("it can be claimed", async || {
         again = store.claim(&route, Uuid::new_v4(), LONG).await.expect("claims");

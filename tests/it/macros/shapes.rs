@@ -220,5 +220,5 @@ async fn futures_are_send(mut conn: AsyncPgConnection) {
     let _ = send(emitted).await;
     let _ = not_send(&mut conn).await;
     let _ = AsyncNotes::note(&Service { prefix: String::new() }, &mut conn, "x").await;
-    let _ = tokio::spawn(async move { in_a_closure(&mut conn).await });
+    let _ = tokio::spawn(async move { in_a_closure(&mut conn).await }).await;
 }
