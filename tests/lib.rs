@@ -4,3 +4,7 @@
 
 pub mod crash;
 pub mod service;
+
+// Only linked: Diesel finds the bundled libpq through it.
+#[cfg(feature = "postgres-sync")]
+use pq_sys as _;

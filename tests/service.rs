@@ -59,6 +59,18 @@ pub async fn create_user_postgres(conn: &mut AsyncPgConnection, id: i64) -> Resu
     conn.emit(&user_created(id)).await
 }
 
+/// PostgreSQL, blocking.
+///
+/// # Errors
+/// The database's.
+#[cfg(feature = "postgres-sync")]
+#[transactional_event]
+pub fn create_user_blocking_postgres(conn: &mut PgConnection, id: i64) -> Result<Uuid, DieselError> {
+    let insert = diesel::insert_into(users::table).values((users::id.eq(id), users::email.eq(email(id))));
+    diesel::RunQueryDsl::execute(insert, conn)?;
+    conn.emit(&user_created(id))
+}
+
 /// SQLite, blocking.
 ///
 /// # Errors
@@ -81,11 +93,23 @@ pub async fn create_user_async_sqlite(conn: &mut AsyncSqlite, id: i64) -> Result
     conn.emit(&user_created(id)).await
 }
 
-/// A connection of any of the three kinds.
+/// Which kind of connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Its statements are awaited.
+    Async,
+    /// Its statements block.
+    Blocking,
+}
+
+/// A connection of any kind.
 #[allow(missing_debug_implementations, reason = "connections have none")]
 pub enum Conn {
     /// PostgreSQL, async.
     Postgres(Box<AsyncPgConnection>),
+    /// PostgreSQL, blocking.
+    #[cfg(feature = "postgres-sync")]
+    BlockingPostgres(Box<PgConnection>),
     /// SQLite, blocking.
     Sqlite(Box<SqliteConnection>),
     /// SQLite, async.
@@ -93,11 +117,15 @@ pub enum Conn {
 }
 
 impl Conn {
-    /// Connects to `url`: `postgres://..`, or `sqlite://..`, blocking unless `asynchronous`.
-    pub async fn open(url: &str, asynchronous: bool) -> Self {
+    /// Connects to `url`: `postgres://..` or `sqlite://..`.
+    pub async fn open(url: &str, mode: Mode) -> Self {
         match url.strip_prefix("sqlite://") {
+            #[cfg(feature = "postgres-sync")]
+            None if mode == Mode::Blocking => {
+                Self::BlockingPostgres(Box::new(PgConnection::establish(url).expect("PostgreSQL answers")))
+            }
             None => Self::Postgres(Box::new(AsyncPgConnection::establish(url).await.expect("PostgreSQL answers"))),
-            Some(path) if asynchronous => {
+            Some(path) if mode == Mode::Async => {
                 let mut conn = AsyncSqlite::establish(path).await.expect("the file opens");
                 conn.batch_execute(SQLITE_PRAGMAS).await.expect("pragmas");
                 Self::AsyncSqlite(Box::new(conn))
@@ -115,6 +143,8 @@ impl Conn {
         match self {
             Self::Postgres(conn) => conn.batch_execute(sql).await,
             Self::AsyncSqlite(conn) => conn.batch_execute(sql).await,
+            #[cfg(feature = "postgres-sync")]
+            Self::BlockingPostgres(conn) => conn.batch_execute(sql),
             Self::Sqlite(conn) => conn.batch_execute(sql),
         }
         .unwrap_or_else(|e| panic!("{e}: {sql}"));
@@ -128,6 +158,8 @@ impl Conn {
         match self {
             Self::Postgres(conn) => create_user_postgres(conn, id).await,
             Self::AsyncSqlite(conn) => create_user_async_sqlite(conn, id).await,
+            #[cfg(feature = "postgres-sync")]
+            Self::BlockingPostgres(conn) => create_user_blocking_postgres(conn, id),
             Self::Sqlite(conn) => create_user_sqlite(conn, id),
         }
     }
@@ -143,6 +175,8 @@ impl Conn {
         let count: Result<Count, _> = match self {
             Self::Postgres(conn) => diesel_async::RunQueryDsl::get_result(query, conn).await,
             Self::AsyncSqlite(conn) => diesel_async::RunQueryDsl::get_result(query, conn).await,
+            #[cfg(feature = "postgres-sync")]
+            Self::BlockingPostgres(conn) => diesel::RunQueryDsl::get_result(query, conn.as_mut()),
             Self::Sqlite(conn) => diesel::RunQueryDsl::get_result(query, conn.as_mut()),
         };
         count.expect("a count").count

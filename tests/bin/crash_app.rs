@@ -8,7 +8,7 @@ use diesel::prelude::*;
 use diesel::result::Error as DieselError;
 use diesel_async::AsyncPgConnection;
 use outbox::prelude::*;
-use outbox_tests::service::{Conn, email, user_created, users};
+use outbox_tests::service::{Conn, Mode, email, user_created, users};
 
 #[transactional_event]
 async fn hang_postgres(conn: &mut AsyncPgConnection) -> Result<Infallible, DieselError> {
@@ -36,9 +36,10 @@ fn hang() -> ! {
 #[tokio::main]
 async fn main() -> Result<(), DieselError> {
     let url = std::env::var("DATABASE_URL").expect("DATABASE_URL");
-    match Conn::open(&url, false).await {
+    let mode = if url.starts_with("sqlite://") { Mode::Blocking } else { Mode::Async };
+    match Conn::open(&url, mode).await {
         Conn::Postgres(mut conn) => hang_postgres(&mut conn).await.map(drop),
         Conn::Sqlite(mut conn) => hang_sqlite(&mut conn).map(drop),
-        Conn::AsyncSqlite(_) => Ok(()),
+        _ => Ok(()),
     }
 }

@@ -11,7 +11,7 @@ use outbox::{Relay, RelayBuilder, Route, RouteStatus, Store, Vars};
 use outbox_test::databases::{ClickHouseDatabase, PostgresDatabase, SqliteFile};
 use outbox_test::process::Process;
 use outbox_test::servers::PrivateClickHouse;
-use outbox_tests::service::{Conn, USERS};
+use outbox_tests::service::{Conn, Mode, USERS};
 use tokio::process::Command;
 use tokio::time::{interval, timeout};
 
@@ -19,8 +19,21 @@ use tokio::time::{interval, timeout};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Postgres,
+    #[cfg(feature = "postgres-sync")]
+    BlockingPostgres,
     Sqlite,
     AsyncSqlite,
+}
+
+impl Kind {
+    fn mode(self) -> Mode {
+        match self {
+            Self::Postgres | Self::AsyncSqlite => Mode::Async,
+            #[cfg(feature = "postgres-sync")]
+            Self::BlockingPostgres => Mode::Blocking,
+            Self::Sqlite => Mode::Blocking,
+        }
+    }
 }
 
 enum Database {
@@ -73,8 +86,8 @@ impl World {
     /// Without the outbox tables.
     pub(crate) async fn bare(kind: Kind, clickhouse: ClickHouseDatabase) -> Self {
         let database = match kind {
-            Kind::Postgres => Database::Postgres(PostgresDatabase::create().await),
             Kind::Sqlite | Kind::AsyncSqlite => Database::Sqlite(SqliteFile::create()),
+            _ => Database::Postgres(PostgresDatabase::create().await),
         };
         let clickhouse_url = clickhouse.url().to_owned();
         let world = Self { kind, database, clickhouse, server: None, clickhouse_url };
@@ -94,7 +107,7 @@ impl World {
     }
 
     pub(crate) async fn conn(&self) -> Conn {
-        Conn::open(&self.database_url(), self.kind == Kind::AsyncSqlite).await
+        Conn::open(&self.database_url(), self.kind.mode()).await
     }
 
     pub(crate) async fn postgres(&self) -> PostgresStore {
@@ -253,6 +266,11 @@ macro_rules! on_each_database {
         on_each_database!(@kind postgres Postgres $($test)+);
         on_each_database!(@kind sqlite Sqlite $($test)+);
         on_each_database!(@kind async_sqlite AsyncSqlite $($test)+);
+    };
+    (with blocking postgres: $($test:ident),+ $(,)?) => {
+        on_each_database!($($test),+);
+        #[cfg(feature = "postgres-sync")]
+        on_each_database!(@kind blocking_postgres BlockingPostgres $($test)+);
     };
     (@kind $module:ident $kind:ident $($test:ident)+) => {
         mod $module {

@@ -5,7 +5,11 @@ use outbox_tests::service::{UserCreated, user_created};
 
 use crate::world::{Kind, World, create_users, on_each_database};
 
-on_each_database!(event_inserted_to_outbox, event_outbox_processed, a_second_user_with_the_same_email_leaves_no_event);
+on_each_database!(
+    with blocking postgres: event_inserted_to_outbox,
+    event_outbox_processed,
+    a_second_user_with_the_same_email_leaves_no_event,
+);
 
 async fn event_inserted_to_outbox(kind: Kind) {
     let world = World::new(kind).await;
