@@ -154,6 +154,8 @@ pub(crate) struct Machine {
     work: Option<Work>,
     failures: u32,
     pruned_at: Option<Moment>,
+    /// Whether there may be more to claim.
+    backlog: bool,
     stopping: bool,
     failed: Option<String>,
     /// Set while a failure makes everything wait.
@@ -168,6 +170,7 @@ impl Machine {
             work: None,
             failures: 0,
             pruned_at: None,
+            backlog: false,
             stopping: false,
             failed: None,
             pause: None,
@@ -205,13 +208,16 @@ impl Machine {
     /// The next command after `fact`.
     pub(crate) fn step(&mut self, fact: Fact, now: Moment) -> Command {
         match fact {
-            Fact::Started | Fact::Waited | Fact::Settled | Fact::Released => self.after_batch(&fact),
+            Fact::Started | Fact::Waited | Fact::Settled | Fact::Released => self.after_batch(&fact, now),
             Fact::Claimed { claim: Some(claim), asked } => self.take(claim, asked),
             Fact::Claimed { claim: None, .. } => Command::Plan,
             Fact::Planned(planned) => self.after_plan(planned, now),
             Fact::Pruned => {
                 self.pruned_at = Some(now);
-                self.idle()
+                match self.backlog {
+                    true => Command::Claim,
+                    false => self.idle(),
+                }
             }
             Fact::Read(events) => self.group(events, now),
             Fact::Frozen { records, failed } => {
@@ -408,8 +414,9 @@ impl Machine {
         Command::Release(Release { delay, error: Some(failure.message), parked: failure.kind == FailureKind::Parked })
     }
 
-    fn after_batch(&mut self, fact: &Fact) -> Command {
-        if matches!(fact, Fact::Settled) {
+    fn after_batch(&mut self, fact: &Fact, now: Moment) -> Command {
+        let settled = matches!(fact, Fact::Settled);
+        if settled {
             self.failures = 0;
         }
         self.work = None;
@@ -419,8 +426,19 @@ impl Machine {
         }
         match pause {
             Some(pause) => Command::Wait(pause),
+            // In the middle of a backlog, too: it may last longer than the database has room.
+            None if settled && self.prune_is_due(now) => {
+                self.backlog = true;
+                Command::Prune
+            }
             None => Command::Claim,
         }
+    }
+
+    fn prune_is_due(&self, now: Moment) -> bool {
+        self.policy
+            .prune_interval
+            .is_some_and(|interval| self.pruned_at.is_none_or(|pruned_at| now.since(pruned_at) >= interval))
     }
 
     fn after_plan(&mut self, planned: Planned, now: Moment) -> Command {
@@ -433,10 +451,9 @@ impl Machine {
         if planned.contended {
             return Command::Wait(CONTENDED_WAIT.min(self.policy.poll_interval));
         }
-        let due = self.policy.prune_interval.is_some_and(|interval| {
-            self.pruned_at.is_none_or(|pruned_at| self.policy.once || now.since(pruned_at) >= interval)
-        });
-        if due { Command::Prune } else { self.idle() }
+        self.backlog = false;
+        let last = self.policy.once && self.policy.prune_interval.is_some();
+        if last || self.prune_is_due(now) { Command::Prune } else { self.idle() }
     }
 
     fn idle(&mut self) -> Command {
