@@ -42,6 +42,8 @@ pub(crate) struct TableRow {
     pub(crate) engine: String,
     pub(crate) engine_full: String,
     pub(crate) uuid_text: String,
+    /// When it was last altered: a window that was set to 0 and back has forgotten its tokens.
+    pub(crate) altered: u32,
     pub(crate) create_table_query: String,
     pub(crate) partition_key: String,
     pub(crate) dependencies_database: Vec<String>,
@@ -103,8 +105,8 @@ impl Definition {
     /// Changes when the table does, or is made anew under the same name. Views are left out: a repeat under the same token
     /// is what fills a view that was repaired.
     pub(crate) fn fingerprint(&self) -> String {
-        let TableRow { uuid_text, create_table_query, .. } = &self.table.row;
-        format!("{:016x}", fnv1a(format!("{uuid_text} {create_table_query}").as_bytes()))
+        let TableRow { uuid_text, altered, create_table_query, .. } = &self.table.row;
+        format!("{:016x}", fnv1a(format!("{uuid_text} {altered} {create_table_query}").as_bytes()))
     }
 }
 
@@ -178,7 +180,8 @@ impl Server {
         defaults: &BTreeMap<String, u64>,
     ) -> Result<Option<Table>, SinkError> {
         let sql = format!(
-            "SELECT engine, engine_full, toString(uuid) AS uuid_text, create_table_query, partition_key, \
+            "SELECT engine, engine_full, toString(uuid) AS uuid_text, \
+             toUInt32(toUnixTimestamp(metadata_modification_time)) AS altered, create_table_query, partition_key, \
              dependencies_database, dependencies_table FROM system.tables WHERE database = {} AND name = {}",
             text(&name.database),
             text(&name.table)

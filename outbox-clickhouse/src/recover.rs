@@ -154,9 +154,12 @@ fn question(statement: &Statement, events: &[StoredEvent]) -> String {
     if let Some(types) = event_types(statement, events) {
         bounds.push_str(&format!(" AND {} IN ({types})", sql::name("event_type")));
     }
-    // Rows that a lightweight DELETE hides have arrived all the same.
+    // Rows that a lightweight DELETE hides have arrived all the same. And a user's profile must not cut the answer short.
     format!(
-        "SELECT DISTINCT event_id FROM {} WHERE event_id IN ({}){bounds} SETTINGS apply_deleted_mask = 0",
+        "SELECT DISTINCT event_id FROM {} WHERE event_id IN ({}){bounds} SETTINGS apply_deleted_mask = 0, \
+         max_result_rows = 0, max_result_bytes = 0, max_rows_to_read = 0, max_bytes_to_read = 0, limit = 0, \
+         result_overflow_mode = 'throw', read_overflow_mode = 'throw', timeout_overflow_mode = 'throw', \
+         distinct_overflow_mode = 'throw', set_overflow_mode = 'throw'",
         statement.table,
         ids.join(",")
     )

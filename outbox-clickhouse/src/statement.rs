@@ -90,6 +90,9 @@ pub(crate) fn insert_settings(version: (u32, u32), delivery: Delivery) -> BTreeM
         ("deduplicate_blocks_in_dependent_materialized_views", "1"),
         ("distributed_foreground_insert", "1"),
         ("input_format_parallel_parsing", "0"),
+        // A profile that allows errors would drop bad rows and answer 200.
+        ("input_format_allow_errors_num", "0"),
+        ("input_format_allow_errors_ratio", "0"),
         ("input_format_with_names_use_header", "1"),
         ("input_format_with_types_use_header", "1"),
         ("input_format_skip_unknown_fields", "0"),

@@ -16,13 +16,13 @@ pub(crate) fn encode(ordinals: &[u32]) -> String {
     text
 }
 
-/// The positions, or None when `text` is no list of ascending ranges.
-pub(crate) fn decode(text: &str) -> Option<Vec<u32>> {
+/// The positions, or None when `text` is no list of ascending ranges below `rows`.
+pub(crate) fn decode(text: &str, rows: u32) -> Option<Vec<u32>> {
     let mut ordinals: Vec<u32> = Vec::new();
     for range in text.split(',').filter(|range| !range.is_empty()) {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
         let (first, last) = (first.parse::<u32>().ok()?, last.parse::<u32>().ok()?);
-        if first > last || ordinals.last().is_some_and(|before| *before >= first) {
+        if first > last || last >= rows || ordinals.last().is_some_and(|before| *before >= first) {
             return None;
         }
         ordinals.extend(first..=last);
@@ -40,14 +40,14 @@ mod tests {
             [(vec![], ""), (vec![7], "7"), (vec![0, 1, 2, 3], "0-3"), (vec![0, 1, 5, 7, 8], "0-1,5,7-8")]
         {
             assert_eq!(encode(&ordinals), text);
-            assert_eq!(decode(text), Some(ordinals));
+            assert_eq!(decode(text, 9), Some(ordinals));
         }
     }
 
     #[test]
     fn what_does_not_ascend_is_refused() {
-        for text in ["3-1", "1,1", "5,2", "x", "1-", "4294967296"] {
-            assert_eq!(decode(text), None, "{text}");
+        for text in ["3-1", "1,1", "5,2", "x", "1-", "4294967296", "0-4294967295", "9"] {
+            assert_eq!(decode(text, 9), None, "{text}");
         }
     }
 }

@@ -9,13 +9,17 @@ pub(crate) fn record(
     token: Uuid,
     done: bool,
     table: String,
-    ordinals: &str,
+    ordinals: Vec<u32>,
     statement: String,
     mark: String,
-) -> Result<PartRecord, StoreError> {
-    let ordinals = crate::ordinals::decode(ordinals)
-        .ok_or_else(|| StoreError::new(StoreErrorKind::Mismatch, "claim", "a part's list of events is unreadable"))?;
-    Ok(PartRecord { no, token, done, draft: PartDraft { table, ordinals, frozen: Frozen { statement, mark } } })
+) -> PartRecord {
+    PartRecord { no, token, done, draft: PartDraft { table, ordinals, frozen: Frozen { statement, mark } } }
+}
+
+/// A part's list of events, of a batch of `rows`.
+pub(crate) fn ordinals(text: &str, rows: u32) -> Result<Vec<u32>, StoreError> {
+    crate::ordinals::decode(text, rows)
+        .ok_or_else(|| StoreError::new(StoreErrorKind::Mismatch, "claim", "a part's list of events is unreadable"))
 }
 
 /// Refuses a batch that does not read back as it was sealed: sending it would lose or repeat events under its token.

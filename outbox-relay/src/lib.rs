@@ -16,6 +16,6 @@ mod worker;
 
 pub use clock::BootClock;
 pub use error::RelayError;
-pub use options::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, LEASE_MAX, LEASE_MIN, RelayOptions, WORKERS_MAX};
+pub use options::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, LEASE_MAX, LEASE_MIN, RelayOptions, WAIT_MAX, WORKERS_MAX};
 pub use relay::{Grace, Relay, RelayBuilder};
 pub use stats::Stats;

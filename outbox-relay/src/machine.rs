@@ -156,6 +156,10 @@ pub(crate) struct Machine {
     pruned_at: Option<Moment>,
     /// Whether there may be more to claim.
     backlog: bool,
+    /// Whether batches may be free even when nothing was sealed.
+    claim_after_plan: bool,
+    /// How often in a row another session was sealing.
+    contended: u32,
     stopping: bool,
     failed: Option<String>,
     /// Set while a failure makes everything wait.
@@ -171,6 +175,8 @@ impl Machine {
             failures: 0,
             pruned_at: None,
             backlog: false,
+            claim_after_plan: false,
+            contended: 0,
             stopping: false,
             failed: None,
             pause: None,
@@ -427,6 +433,11 @@ impl Machine {
         match pause {
             Some(pause) => Command::Wait(pause),
             // In the middle of a backlog, too: it may last longer than the database has room.
+            // Not the next batch at once: with many of them waiting for a person, nothing else would ever be sealed.
+            None if matches!(fact, Fact::Released) => {
+                self.claim_after_plan = true;
+                Command::Plan
+            }
             None if settled && self.prune_is_due(now) => {
                 self.backlog = true;
                 Command::Prune
@@ -449,7 +460,13 @@ impl Machine {
             return Command::Claim;
         }
         if planned.contended {
-            return Command::Wait(CONTENDED_WAIT.min(self.policy.poll_interval));
+            let wait = CONTENDED_WAIT.saturating_mul(1 << self.contended.min(10)).min(self.policy.poll_interval);
+            self.contended += 1;
+            return Command::Wait(wait);
+        }
+        self.contended = 0;
+        if std::mem::take(&mut self.claim_after_plan) {
+            return Command::Claim;
         }
         self.backlog = false;
         let last = self.policy.once && self.policy.prune_interval.is_some();
@@ -480,7 +497,7 @@ impl Machine {
     }
 }
 
-/// Another relay is sealing: what it seals can be claimed in a moment.
+/// Another relay is sealing: what it seals can be claimed in a moment. Doubled each time it still is.
 const CONTENDED_WAIT: Duration = Duration::from_millis(5);
 
 fn part(claim: &Claim, events: &Arc<[StoredEvent]>, record: PartRecord, resend: bool) -> Part {

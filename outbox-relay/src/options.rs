@@ -17,6 +17,9 @@ pub const LEASE_MAX: Duration = Duration::from_secs(3600);
 /// The most workers in one relay.
 pub const WORKERS_MAX: u32 = 64;
 
+/// The longest of the other times: a day.
+pub const WAIT_MAX: Duration = Duration::from_secs(86_400);
+
 /// How many batches one call seals at most: one durable commit for all of them.
 const PLAN_BATCHES: u32 = 20;
 /// How often settled events are pruned.
@@ -137,14 +140,19 @@ impl RelayOptions {
             "OUTBOX_BATCH_BYTES_MAX",
             format!("needs 1 to {BATCH_BYTES_MAX}"),
         )?;
-        rule(self.poll_interval >= ms, "OUTBOX_POLL_INTERVAL", "needs at least 1ms".into())?;
+        rule(self.linger <= WAIT_MAX, "OUTBOX_LINGER", "needs at most 1day".into())?;
+        rule((ms..=WAIT_MAX).contains(&self.poll_interval), "OUTBOX_POLL_INTERVAL", "needs 1ms to 1day".into())?;
         rule(
             (LEASE_MIN..=LEASE_MAX).contains(&self.lease),
             "OUTBOX_LEASE",
             format!("needs {}s to {}s", LEASE_MIN.as_secs(), LEASE_MAX.as_secs()),
         )?;
-        rule(self.retry_min >= ms, "OUTBOX_RETRY_MIN", "needs at least 1ms".into())?;
-        rule(self.retry_max >= self.retry_min, "OUTBOX_RETRY_MAX", "needs at least OUTBOX_RETRY_MIN".into())?;
+        rule((ms..=WAIT_MAX).contains(&self.retry_min), "OUTBOX_RETRY_MIN", "needs 1ms to 1day".into())?;
+        rule(
+            (self.retry_min..=WAIT_MAX).contains(&self.retry_max),
+            "OUTBOX_RETRY_MAX",
+            "needs OUTBOX_RETRY_MIN to 1day".into(),
+        )?;
         rule((1..=WORKERS_MAX).contains(&self.workers), "OUTBOX_WORKERS", format!("needs 1 to {WORKERS_MAX}"))
     }
 
@@ -207,6 +215,7 @@ mod tests {
             ("OUTBOX_BATCH_ROWS_MAX", "99"),
             ("OUTBOX_BATCH_BYTES_MAX", "-1"),
             ("OUTBOX_LINGER", "soon"),
+            ("OUTBOX_LINGER", "300000years"),
             ("OUTBOX_POLL_INTERVAL", "0s"),
             ("OUTBOX_LEASE", "10ms"),
             ("OUTBOX_RETRY_MIN", "0s"),

@@ -39,6 +39,8 @@ impl From<Duration> for Grace {
 pub struct Relay {
     phase: watch::Sender<Phase>,
     workers: JoinSet<Exit>,
+    /// What a worker ended with.
+    failed: Option<RelayError>,
     /// Ends with the relay.
     _forwarder: JoinSet<()>,
     counters: Arc<Counters>,
@@ -56,7 +58,8 @@ impl Relay {
     ///
     /// let relay = Relay::builder(store).sink(sink).batch_rows(100).linger(Duration::from_secs(1)).start().await?;
     /// // .. until the service ends ..
-    /// relay.stop(Grace::secs(10)).await
+    /// relay.stop(Grace::secs(10)).await?;
+    /// # Ok(())
     /// # }
     /// ```
     pub fn builder<S: Store>(store: S) -> RelayBuilder<S> {
@@ -74,40 +77,53 @@ impl Relay {
         self.counters.read()
     }
 
-    /// Finishes the batches in flight and ends. What takes longer than `grace` is dropped and its lease given back.
+    /// Finishes the batches in flight and ends, and says what was done. What takes longer than `grace` is dropped and its
+    /// lease given back.
     ///
     /// # Errors
     /// [`RelayError::Panicked`].
     ///
     /// # Cancel safety
     /// Dropping the future stops the workers at once, as dropping the relay does.
-    pub async fn stop(mut self, grace: impl Into<Grace>) -> Result<(), RelayError> {
+    pub async fn stop(mut self, grace: impl Into<Grace>) -> Result<Stats, RelayError> {
         self.phase.send_replace(Phase::Finishing);
-        if let Ok(ended) = tokio::time::timeout(grace.into().0, self.ended()).await {
-            return ended;
+        if tokio::time::timeout(grace.into().0, self.join()).await.is_err() {
+            tracing::warn!("the grace time is over: the batch in flight is given back");
+            self.phase.send_replace(Phase::Aborting);
+            self.join().await;
         }
-        tracing::warn!("the grace time is over: the batch in flight is given back");
-        self.phase.send_replace(Phase::Aborting);
-        self.ended().await
+        match self.failed.take() {
+            Some(failed) => Err(failed),
+            None => Ok(self.stats()),
+        }
     }
 
     /// Waits until the relay ends by itself: with [`once`](RelayBuilder::once), when the outbox is drained.
     ///
     /// # Errors
-    /// [`RelayError::Undelivered`] when `once` could not deliver everything; [`RelayError::Panicked`].
+    /// [`RelayError::Undelivered`] when `once` could not deliver everything; [`RelayError::Panicked`] as soon as a worker
+    /// has died: stop the relay then, and start another.
     ///
     /// # Cancel safety
     /// Cancel safe: the relay goes on.
     pub async fn ended(&mut self) -> Result<(), RelayError> {
-        let mut result = Ok(());
+        self.join().await;
+        self.failed.take().map_or(Ok(()), Err)
+    }
+
+    /// Until the last worker has ended, or one has died. What went wrong is kept.
+    async fn join(&mut self) {
         while let Some(exit) = self.workers.join_next().await {
             match exit {
                 Ok(Exit::Done) => {}
-                Ok(Exit::Failed(message)) => result = Err(RelayError::Undelivered(message)),
-                Err(panicked) => result = Err(RelayError::Panicked(panicked)),
+                Ok(Exit::Failed(message)) => self.failed = Some(RelayError::Undelivered(message)),
+                Err(panicked) => {
+                    tracing::error!(error = %panicked, "a worker died");
+                    self.failed = Some(RelayError::Panicked(panicked));
+                    return;
+                }
             }
         }
-        result
     }
 }
 
@@ -267,6 +283,7 @@ impl<S: Store> RelayBuilder<S> {
                 phase: phase.subscribe(),
                 wake: Arc::clone(&self.wake),
                 counters: Arc::clone(&counters),
+                last_alarm: String::new(),
             };
             workers.spawn(worker.run());
         }
@@ -275,6 +292,6 @@ impl<S: Store> RelayBuilder<S> {
             forwarder.spawn(forward);
         }
         tracing::info!(route = %self.options.route, workers = self.options.workers, "relay started");
-        Ok(Relay { phase, workers, _forwarder: forwarder, counters, wake: self.wake })
+        Ok(Relay { phase, workers, failed: None, _forwarder: forwarder, counters, wake: self.wake })
     }
 }

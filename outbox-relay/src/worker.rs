@@ -1,10 +1,12 @@
 //! The one loop: performs a machine's commands against a store and a sink.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use outbox_core::{
-    Claim, Clock, DynSink, Moment, Part, PartDraft, Recovery, Release, SinkError, Store, StoreError, StoreErrorKind,
+    Claim, Clock, DynSink, Part, PartDraft, Recovery, Release, SinkError, Store, StoreError, StoreErrorKind,
 };
 use tokio::sync::{Notify, watch};
 use tracing::Instrument;
@@ -41,6 +43,7 @@ pub(crate) struct Worker<S, C> {
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) wake: Arc<Notify>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) last_alarm: String,
 }
 
 impl<S: Store, C: Clock> Worker<S, C> {
@@ -255,6 +258,7 @@ impl<S: Store, C: Clock> Worker<S, C> {
                     ms,
                     "delivered"
                 );
+                self.last_alarm.clear();
                 Fact::Delivered
             }
             Ok(Err(error)) => {
@@ -265,27 +269,32 @@ impl<S: Store, C: Clock> Worker<S, C> {
         }
     }
 
-    /// Runs a sink's step under the lease: renews it meanwhile, and drops the step when the lease runs out.
-    async fn leased<T>(&mut self, claim: &Claim, step: impl Future<Output = T>) -> Result<T, Fact> {
+    /// Runs a sink's step under the lease: renews it meanwhile, and drops the step when the lease runs out. A panic of the
+    /// sink is a failure like any other.
+    async fn leased<T>(
+        &mut self,
+        claim: &Claim,
+        step: impl Future<Output = Result<T, SinkError>>,
+    ) -> Result<Result<T, SinkError>, Fact> {
+        let step = AssertUnwindSafe(step).catch_unwind();
+        let step = step.map(|done| done.unwrap_or_else(|_| Err(SinkError::unknown("sink", "the sink panicked"))));
         let mut step = std::pin::pin!(step);
-        let pause = self.options.lease / RENEWALS;
         loop {
-            let left = self.machine.deadline().map_or(Duration::ZERO, |deadline| deadline.since(self.clock.now()));
+            tokio::select! {
+                biased;
+                done = &mut step => return Ok(done),
+                () = tokio::time::sleep((self.options.lease / RENEWALS).min(self.left())) => {}
+            }
+            let (asked, left) = (self.clock.now(), self.left());
             if left.is_zero() {
                 tracing::warn!("the lease ran out in the middle of a step: the batch comes again");
                 return Err(Fact::LeaseExpired);
             }
-            tokio::select! {
-                biased;
-                done = &mut step => return Ok(done),
-                () = tokio::time::sleep(pause.min(left)) => {}
-            }
-            let asked: Moment = self.clock.now();
-            // The step goes on while the lease is renewed.
+            // The step goes on while the lease is renewed, and not a moment longer than the lease.
             let renewed = tokio::select! {
                 biased;
                 done = &mut step => return Ok(done),
-                renewed = tokio::time::timeout(left.max(pause), self.store.renew(claim, self.options.lease)) => renewed,
+                renewed = tokio::time::timeout(left, self.store.renew(claim, self.options.lease)) => renewed,
             };
             match renewed {
                 Ok(Ok(())) => self.machine.renewed(asked),
@@ -297,6 +306,11 @@ impl<S: Store, C: Clock> Worker<S, C> {
                 Err(_) => tracing::warn!("cannot renew the lease: no answer"),
             }
         }
+    }
+
+    /// How much of the lease is left.
+    fn left(&self) -> Duration {
+        self.machine.deadline().map_or(Duration::ZERO, |deadline| deadline.since(self.clock.now()))
     }
 
     async fn release(&mut self, release: Release) -> Fact {
@@ -314,13 +328,17 @@ impl<S: Store, C: Clock> Worker<S, C> {
         }
     }
 
-    fn alarm(&self, error: &SinkError, message: &'static str) {
+    fn alarm(&mut self, error: &SinkError, message: &'static str) {
         Counters::add(&self.counters.failures, 1);
-        let kind = format!("{:?}", error.kind());
+        let (kind, code) = (format!("{:?}", error.kind()), error.code());
+        // Every batch of a broken table says the same: once in full, which may be a whole CREATE TABLE, then short.
+        let text = error.to_string();
+        let shown = if self.last_alarm == text { "as before" } else { text.as_str() };
         match error.retry() {
-            outbox_core::Retry::Never => tracing::error!(%error, kind, code = error.code(), "{message}"),
-            _ => tracing::warn!(%error, kind, code = error.code(), "{message}"),
+            outbox_core::Retry::Never => tracing::error!(error = shown, kind, code, "{message}"),
+            _ => tracing::warn!(error = shown, kind, code, "{message}"),
         }
+        self.last_alarm = text;
     }
 
     fn told<T>(&self, answer: Result<T, StoreError>, fact: impl FnOnce(T) -> Fact) -> Fact {

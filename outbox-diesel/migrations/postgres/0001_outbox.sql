@@ -63,7 +63,7 @@ CREATE TABLE outbox_batch (
     error       text
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
 
-CREATE INDEX outbox_batch_route_no ON outbox_batch (route, no);
+CREATE INDEX outbox_batch_free ON outbox_batch (route, parked, no);
 
 CREATE TABLE outbox_part (
     batch       bigint  NOT NULL REFERENCES outbox_batch (no) ON DELETE CASCADE,
@@ -149,7 +149,9 @@ BEGIN
                 AND pg_visible_in_snapshot(e.xid, c.tick)
               ORDER BY e.xid, e.seq LIMIT probe)
         ) u;
-        IF waiting = 0 OR (waiting < p_rows AND since > clock_timestamp() - p_linger) THEN
+        -- An event from the future is one from before the clock was set back: no reason to wait.
+        IF waiting = 0
+           OR (waiting < p_rows AND since BETWEEN clock_timestamp() - p_linger AND clock_timestamp()) THEN
             RETURN;
         END IF;
     END IF;
@@ -205,7 +207,7 @@ BEGIN
      WHERE route = p_route;
 END $$;
 
--- Takes the oldest batch that nobody holds. p_floor: any number up to the route's smallest open batch's; it skips index entries
+-- Takes the oldest batch that nobody holds, a parked one only when there is no other. p_floor: any number up to the route's smallest open batch's; it skips index entries
 -- of settled batches that VACUUM cannot remove while an old snapshot is open. Not durable: a lost claim is made again.
 CREATE FUNCTION outbox_claim(p_route text, p_owner uuid, p_lease interval, p_floor bigint)
 RETURNS SETOF outbox_batch LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
@@ -215,7 +217,7 @@ BEGIN
     UPDATE outbox_batch SET owner = p_owner, attempt = attempt + 1, lease_until = clock_timestamp() + p_lease
      WHERE no = (SELECT b.no FROM outbox_batch b
                   WHERE b.no >= p_floor AND b.route = p_route AND b.lease_until < clock_timestamp()
-                  ORDER BY b.no LIMIT 1 FOR UPDATE SKIP LOCKED)
+                  ORDER BY b.parked, b.no LIMIT 1 FOR UPDATE SKIP LOCKED)
     RETURNING *;
 END $$;
 

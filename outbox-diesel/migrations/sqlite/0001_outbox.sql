@@ -39,7 +39,7 @@ CREATE TABLE outbox_batch (
     parked      INTEGER NOT NULL DEFAULT 0,
     error       TEXT
 );
-CREATE INDEX outbox_batch_route_no ON outbox_batch (route, no);
+CREATE INDEX outbox_batch_free ON outbox_batch (route, parked, no);
 
 CREATE TABLE outbox_part (
     batch       INTEGER NOT NULL REFERENCES outbox_batch (no),

@@ -7,7 +7,10 @@ use outbox_core::{StoreError, StoreErrorKind};
 /// functions of our own and the names of our tables tell.
 const SCHEMA: [(&str, &str); 5] = [
     ("restored", "stop the producers and read what the documentation says of restored databases"),
-    ("the outbox has no route", "the route was removed: start the relay again to create it"),
+    (
+        "the outbox has no route",
+        "it was removed while a relay ran; a relay that is started makes it anew, and delivers every event that is kept once more",
+    ),
     ("needs READ COMMITTED", "set default_transaction_isolation back to 'read committed' for the relay's user"),
     ("does not exist", "the outbox tables are missing or old: run `outbox migrate`, or call `PostgresStore::setup()`"),
     ("permission denied", "grant the relay's user the outbox tables, sequence and functions"),
@@ -15,6 +18,10 @@ const SCHEMA: [(&str, &str); 5] = [
 
 pub(super) fn store_error(operation: &'static str) -> impl Fn(Error) -> StoreError {
     move |error| {
+        if let Error::DeserializationError(source) = error {
+            let message = format!("a stored row cannot be read: {source}");
+            return StoreError::new(StoreErrorKind::Mismatch, operation, message);
+        }
         let text = error.to_string();
         let (kind, message) = match SCHEMA.iter().find(|(part, _)| text.contains(part)) {
             Some((_, hint)) => (StoreErrorKind::Schema, format!("{text}; {hint}")),

@@ -3,6 +3,7 @@
 //! The work is done by SQL functions that [`MIGRATIONS`] installs; this module calls them and turns rows into the
 //! contract's types. It never updates or deletes an event row.
 
+mod connections;
 mod error;
 mod rows;
 mod setup;

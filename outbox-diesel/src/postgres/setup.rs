@@ -5,8 +5,6 @@ use diesel::{QueryResult, QueryableByName};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use outbox_core::{StoreError, StoreErrorKind};
 
-use super::error::store_error;
-
 /// The SQL of every version, in order. [`PostgresStore::setup`](super::PostgresStore) runs what is missing; it can as
 /// well be copied into the service's own migrations.
 pub const MIGRATIONS: &[&str] = &[include_str!("../../migrations/postgres/0001_outbox.sql")];
@@ -26,21 +24,24 @@ struct Table {
     name: Option<String>,
 }
 
-pub(super) async fn setup(conn: &mut AsyncPgConnection) -> Result<(), StoreError> {
-    let installed = conn
-        .transaction(async |conn| -> QueryResult<Result<usize, usize>> {
-            diesel::sql_query("SELECT pg_advisory_xact_lock($1)").bind::<BigInt, _>(SETUP_LOCK).execute(conn).await?;
-            let from = version(conn).await?;
-            if from > MIGRATIONS.len() {
-                return Ok(Err(from));
-            }
-            for migration in &MIGRATIONS[from..] {
-                conn.batch_execute(migration).await?;
-            }
-            Ok(Ok(MIGRATIONS.len() - from))
-        })
-        .await
-        .map_err(store_error("setup"))?;
+/// Installs what is missing under a lock. `Ok(Err(version))`: the tables are newer than this program.
+pub(super) async fn setup(conn: &mut AsyncPgConnection) -> QueryResult<Result<usize, usize>> {
+    conn.transaction(async |conn| -> QueryResult<Result<usize, usize>> {
+        diesel::sql_query("SELECT pg_advisory_xact_lock($1)").bind::<BigInt, _>(SETUP_LOCK).execute(conn).await?;
+        let from = version(conn).await?;
+        if from > MIGRATIONS.len() {
+            return Ok(Err(from));
+        }
+        for migration in &MIGRATIONS[from..] {
+            conn.batch_execute(migration).await?;
+        }
+        Ok(Ok(MIGRATIONS.len() - from))
+    })
+    .await
+}
+
+/// What [`setup`] did, told.
+pub(super) fn installed(installed: Result<usize, usize>) -> Result<(), StoreError> {
     match installed {
         Ok(count) => {
             tracing::info!(migrations = count, version = MIGRATIONS.len(), "outbox tables are ready");
@@ -51,13 +52,13 @@ pub(super) async fn setup(conn: &mut AsyncPgConnection) -> Result<(), StoreError
 }
 
 /// Refuses tables that are missing, old, or newer than this program.
-pub(super) async fn check(conn: &mut AsyncPgConnection) -> Result<(), StoreError> {
-    match version(conn).await.map_err(store_error("open"))? {
+pub(super) fn check(operation: &'static str, found: usize) -> Result<(), StoreError> {
+    match found {
         found if found == MIGRATIONS.len() => Ok(()),
         found if found > MIGRATIONS.len() => Err(newer(found)),
         found => Err(StoreError::new(
             StoreErrorKind::Schema,
-            "open",
+            operation,
             format!(
                 "the outbox tables are {}: run `outbox migrate`, or call `PostgresStore::setup()`",
                 if found == 0 { "missing".to_owned() } else { format!("of version {found}") }
@@ -72,7 +73,7 @@ fn newer(version: usize) -> StoreError {
 }
 
 /// The installed version, 0 when there is none.
-async fn version(conn: &mut AsyncPgConnection) -> QueryResult<usize> {
+pub(super) async fn version(conn: &mut AsyncPgConnection) -> QueryResult<usize> {
     let table: Table =
         diesel::sql_query("SELECT to_regclass('outbox_migration')::text AS name").get_result(conn).await?;
     if table.name.is_none() {

@@ -4,10 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bb8::{Pool, PooledConnection};
-use diesel::QueryResult;
 use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Uuid as SqlUuid};
-use diesel_async::pooled_connection::AsyncDieselConnectionManager;
+use diesel::{ConnectionResult, QueryResult};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use outbox_core::{
     BatchId, BatchStatus, Claim, PartDraft, PartRecord, PlanRequest, Planned, Release, Route, RouteStatus, Status,
@@ -16,18 +14,25 @@ use outbox_core::{
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use super::error::store_error;
+use super::connections::{Connections, by_url};
 use super::rows::{ClaimRow, Count, EventRow, FailingRow, Flag, FloorRow, FrozenRow, PartRow, PlanRow, RouteRow};
 use super::setup;
 use crate::parts;
 
-type Manager = AsyncDieselConnectionManager<AsyncPgConnection>;
-
 /// A relay needs one connection for its work and one to renew a lease beside it.
-const CONNECTIONS_MAX: u32 = 4;
+const CONNECTIONS_MAX: usize = 4;
+
+/// How long a step may take: sealing 200,000 events takes a third of a second.
+const STEP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long installing and counting may take.
+const LONG_STEP_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// How often the smallest open batch is looked up anew.
 const FLOOR_AGE_MAX: Duration = Duration::from_secs(1);
+
+/// How often it is looked up from the beginning: a settlement that a crash undid brings a smaller number back.
+const FLOOR_LOOK_BACK: Duration = Duration::from_secs(30);
 
 /// Planner settings for reading a batch: the index order is the batch's order, so anything else would only sort again.
 const READ_SETTINGS: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off; \
@@ -58,7 +63,7 @@ const READ: &str = "SELECT e.seq, e.id, e.event_type, e.version, e.occurred_at, 
 /// same token).
 #[derive(Clone)]
 pub struct PostgresStore {
-    pool: Pool<Manager>,
+    connections: Connections,
     floors: Arc<Mutex<HashMap<Route, Floor>>>,
 }
 
@@ -69,6 +74,7 @@ pub struct PostgresStore {
 struct Floor {
     no: i64,
     looked_up: Instant,
+    from_the_beginning: Instant,
 }
 
 impl std::fmt::Debug for PostgresStore {
@@ -78,34 +84,43 @@ impl std::fmt::Debug for PostgresStore {
 }
 
 impl PostgresStore {
-    /// A store over a pool of your own, for TLS and other connection settings.
+    /// A store that connects to `url`, without TLS, when it is first used: up to four connections per store.
     #[must_use]
-    pub fn new(pool: Pool<Manager>) -> Self {
-        Self { pool, floors: Arc::default() }
+    pub fn new(url: &str) -> Self {
+        Self::with_connect(by_url(url))
     }
 
-    /// A store over up to four connections of its own, without TLS. Connects when first used.
+    /// A store whose connections `connect` makes: for TLS, or what a URL does not say.
+    #[must_use]
+    pub fn with_connect<F>(connect: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ConnectionResult<AsyncPgConnection>> + Send + 'static,
+    {
+        Self { connections: Connections::new(CONNECTIONS_MAX, connect), floors: Arc::default() }
+    }
+
+    /// A store over `url`, after a look whether PostgreSQL answers there.
     ///
     /// # Errors
-    /// [`StoreError`] when the pool cannot be made. Panics outside a tokio runtime.
+    /// [`StoreError`] with PostgreSQL's reason when it does not.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
-        let pool = Pool::builder()
-            .max_size(CONNECTIONS_MAX)
-            .connection_timeout(Duration::from_secs(5))
-            .retry_connection(false)
-            .build(Manager::new(url))
-            .await
-            .map_err(|e| {
-                StoreError::new(StoreErrorKind::Unavailable, "connect", "cannot reach PostgreSQL").with_source(e)
-            })?;
-        Ok(Self::new(pool))
+        let store = Self::new(url);
+        store.step("connect", async |conn| conn.batch_execute("SELECT 1").await).await?;
+        Ok(store)
     }
 
-    async fn conn(&self, operation: &'static str) -> Result<PooledConnection<'_, Manager>, StoreError> {
-        self.pool.get().await.map_err(|error| {
-            StoreError::new(StoreErrorKind::Unavailable, operation, format!("cannot reach PostgreSQL: {error}"))
-                .with_source(error)
-        })
+    /// One short transaction. After a failure the floors are looked up anew: the database may be another one (a standby, a
+    /// restore), or have forgotten what was not durable.
+    async fn step<T>(
+        &self,
+        operation: &'static str,
+        step: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<T>,
+    ) -> Result<T, StoreError> {
+        let done = self.connections.run(operation, STEP_TIMEOUT, step).await;
+        if done.is_err() {
+            self.floors.lock().await.clear();
+        }
+        done
     }
 
     /// Any number up to the route's smallest open batch's, at most a second old.
@@ -115,7 +130,8 @@ impl PostgresStore {
         if let Some(known) = known.filter(|known| known.looked_up.elapsed() < FLOOR_AGE_MAX) {
             return Ok(known.no);
         }
-        let at_least = known.map_or(0, |known| known.no);
+        let recent = known.filter(|known| known.from_the_beginning.elapsed() < FLOOR_LOOK_BACK);
+        let at_least = recent.map_or(0, |known| known.no);
         let found: FloorRow =
             diesel::sql_query("SELECT min(no) AS floor FROM outbox_batch WHERE route = $1 AND no >= $2")
                 .bind::<Text, _>(route.as_str())
@@ -123,55 +139,42 @@ impl PostgresStore {
                 .get_result(conn)
                 .await?;
         let no = found.floor.unwrap_or(at_least);
-        floors.insert(route.clone(), Floor { no, looked_up: Instant::now() });
+        let now = Instant::now();
+        let from_the_beginning = recent.map_or(now, |known| known.from_the_beginning);
+        floors.insert(route.clone(), Floor { no, looked_up: now, from_the_beginning });
         Ok(no)
     }
 
-    /// The next claim looks at every batch again: after a failure the database may be another one (a standby, a restore).
-    async fn forget_floors(&self) {
-        self.floors.lock().await.clear();
-    }
-
-    async fn claim_one(&self, route: &Route, owner: Uuid, lease: Duration) -> Result<Option<Claim>, StoreError> {
-        let mut conn = self.conn("claim").await?;
-        let floor = self.floor(route, &mut conn).await.map_err(store_error("claim"))?;
-        let row: Option<ClaimRow> = diesel::sql_query(
-            "SELECT no, attempt, n, bytes, concat_ws(' ', base, tick, lo_xid, lo_seq, hi_xid, hi_seq) AS bounds \
-             FROM outbox_claim($1, $2, $3::interval, $4)",
-        )
-        .bind::<Text, _>(route.as_str())
-        .bind::<SqlUuid, _>(owner)
-        .bind::<Text, _>(interval(lease))
-        .bind::<BigInt, _>(floor)
-        .load(&mut conn)
-        .await
-        .map_err(store_error("claim"))?
-        .pop();
-        let Some(row) = row else { return Ok(None) };
-        // A batch that is claimed for the first time has no parts yet.
-        let parts = match row.attempt {
-            ..=1 => Vec::new(),
-            _ => diesel::sql_query(
+    /// The claimed batch and its parts: read however often it was claimed, because an operator may set the count back.
+    async fn claim_one(
+        &self,
+        route: &Route,
+        owner: Uuid,
+        lease: Duration,
+    ) -> Result<Option<(ClaimRow, Vec<PartRow>)>, StoreError> {
+        self.step("claim", async |conn| {
+            let floor = self.floor(route, conn).await?;
+            let row: Option<ClaimRow> = diesel::sql_query(
+                "SELECT no, attempt, n, bytes, concat_ws(' ', base, tick, lo_xid, lo_seq, hi_xid, hi_seq) AS bounds \
+                 FROM outbox_claim($1, $2, $3::interval, $4)",
+            )
+            .bind::<Text, _>(route.as_str())
+            .bind::<SqlUuid, _>(owner)
+            .bind::<Text, _>(interval(lease))
+            .bind::<BigInt, _>(floor)
+            .load(conn)
+            .await?
+            .pop();
+            let Some(row) = row else { return Ok(None) };
+            let parts = diesel::sql_query(
                 "SELECT no, token, destination, ordinals, statement, mark, done FROM outbox_part WHERE batch = $1 ORDER BY no",
             )
             .bind::<BigInt, _>(row.no)
-            .load::<PartRow>(&mut conn)
-            .await
-            .map_err(store_error("claim"))?,
-        };
-        let parts = parts.into_iter().map(|part| {
-            parts::record(part.no, part.token, part.done, part.destination, &part.ordinals, part.statement, part.mark)
-        });
-        Ok(Some(Claim {
-            batch: BatchId(row.no),
-            route: route.clone(),
-            owner,
-            attempt: row.attempt,
-            rows: row.n.unsigned_abs(),
-            bytes: row.bytes.unsigned_abs(),
-            bounds: row.bounds,
-            parts: parts.collect::<Result<_, _>>()?,
-        }))
+            .load::<PartRow>(conn)
+            .await?;
+            Ok(Some((row, parts)))
+        })
+        .await
     }
 
     async fn fenced(
@@ -179,8 +182,7 @@ impl PostgresStore {
         operation: &'static str,
         call: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<Flag>,
     ) -> Result<(), StoreError> {
-        let mut conn = self.conn(operation).await?;
-        match call(&mut conn).await.map_err(store_error(operation))? {
+        match self.step(operation, call).await? {
             Flag { flag: true } => Ok(()),
             Flag { flag: false } => Err(StoreError::lease_lost(operation)),
         }
@@ -193,22 +195,24 @@ impl PostgresStore {
         replaces: Option<i32>,
         drafts: Vec<PartDraft>,
     ) -> Result<Vec<PartRecord>, StoreError> {
-        let mut conn = self.conn(operation).await?;
         let column = |of: fn(&PartDraft) -> String| drafts.iter().map(of).collect::<Vec<_>>();
-        let frozen: Vec<FrozenRow> = diesel::sql_query(
-            "SELECT part_no, part_token FROM outbox_freeze($1, $2, $3, $4, $5, $6, $7, $8) ORDER BY 1",
-        )
-        .bind::<BigInt, _>(claim.batch.0)
-        .bind::<SqlUuid, _>(claim.owner)
-        .bind::<Integer, _>(claim.attempt)
-        .bind::<Nullable<Integer>, _>(replaces)
-        .bind::<Array<Text>, _>(column(|draft| draft.table.clone()))
-        .bind::<Array<Text>, _>(column(|draft| crate::ordinals::encode(&draft.ordinals)))
-        .bind::<Array<Text>, _>(column(|draft| draft.frozen.statement.clone()))
-        .bind::<Array<Text>, _>(column(|draft| draft.frozen.mark.clone()))
-        .load(&mut conn)
-        .await
-        .map_err(store_error(operation))?;
+        let frozen: Vec<FrozenRow> = self
+            .step(operation, async |conn| {
+                diesel::sql_query(
+                    "SELECT part_no, part_token FROM outbox_freeze($1, $2, $3, $4, $5, $6, $7, $8) ORDER BY 1",
+                )
+                .bind::<BigInt, _>(claim.batch.0)
+                .bind::<SqlUuid, _>(claim.owner)
+                .bind::<Integer, _>(claim.attempt)
+                .bind::<Nullable<Integer>, _>(replaces)
+                .bind::<Array<Text>, _>(column(|draft| draft.table.clone()))
+                .bind::<Array<Text>, _>(column(|draft| crate::ordinals::encode(&draft.ordinals)))
+                .bind::<Array<Text>, _>(column(|draft| draft.frozen.statement.clone()))
+                .bind::<Array<Text>, _>(column(|draft| draft.frozen.mark.clone()))
+                .load(conn)
+                .await
+            })
+            .await?;
         if frozen.len() != drafts.len() {
             return Err(StoreError::lease_lost(operation));
         }
@@ -224,32 +228,33 @@ impl PostgresStore {
 
 impl Store for PostgresStore {
     async fn setup(&self) -> Result<(), StoreError> {
-        setup::setup(&mut *self.conn("setup").await?).await
+        let installed = self.connections.run("setup", LONG_STEP_TIMEOUT, setup::setup).await?;
+        setup::installed(installed)
     }
 
     async fn open(&self, route: &Route) -> Result<(), StoreError> {
-        let mut conn = self.conn("open").await?;
-        setup::check(&mut conn).await?;
-        diesel::sql_query("SELECT outbox_open($1)")
-            .bind::<Text, _>(route.as_str())
-            .execute(&mut conn)
-            .await
-            .map_err(store_error("open"))?;
+        setup::check("open", self.step("open", setup::version).await?)?;
+        self.step("open", async |conn| {
+            diesel::sql_query("SELECT outbox_open($1)").bind::<Text, _>(route.as_str()).execute(conn).await
+        })
+        .await?;
         Ok(())
     }
 
     async fn plan(&self, request: &PlanRequest) -> Result<Planned, StoreError> {
-        let mut conn = self.conn("plan").await?;
-        let row: PlanRow = diesel::sql_query("SELECT * FROM outbox_plan($1, $2, $3::interval, $4, $5, $6)")
-            .bind::<Text, _>(request.route.as_str())
-            .bind::<Integer, _>(i32::try_from(request.rows).unwrap_or(i32::MAX))
-            .bind::<Text, _>(interval(request.linger))
-            .bind::<Integer, _>(i32::try_from(request.rows_max).unwrap_or(i32::MAX))
-            .bind::<BigInt, _>(i64::try_from(request.bytes_max).unwrap_or(i64::MAX))
-            .bind::<Integer, _>(i32::try_from(request.batches_max).unwrap_or(i32::MAX))
-            .get_result(&mut conn)
-            .await
-            .map_err(store_error("plan"))?;
+        let row: PlanRow = self
+            .step("plan", async |conn| {
+                diesel::sql_query("SELECT * FROM outbox_plan($1, $2, $3::interval, $4, $5, $6)")
+                    .bind::<Text, _>(request.route.as_str())
+                    .bind::<Integer, _>(i32::try_from(request.rows).unwrap_or(i32::MAX))
+                    .bind::<Text, _>(interval(request.linger))
+                    .bind::<Integer, _>(i32::try_from(request.rows_max).unwrap_or(i32::MAX))
+                    .bind::<BigInt, _>(i64::try_from(request.bytes_max).unwrap_or(i64::MAX))
+                    .bind::<Integer, _>(i32::try_from(request.batches_max).unwrap_or(i32::MAX))
+                    .get_result(conn)
+                    .await
+            })
+            .await?;
         Ok(Planned {
             rows: row.sealed_rows.unsigned_abs(),
             batches: row.sealed_batches.unsigned_abs(),
@@ -258,11 +263,23 @@ impl Store for PostgresStore {
     }
 
     async fn claim(&self, route: &Route, owner: Uuid, lease: Duration) -> Result<Option<Claim>, StoreError> {
-        let claimed = self.claim_one(route, owner, lease).await;
-        if claimed.is_err() {
-            self.forget_floors().await;
-        }
-        claimed
+        let Some((row, parts)) = self.claim_one(route, owner, lease).await? else { return Ok(None) };
+        let rows = row.n.unsigned_abs();
+        let parts = parts.into_iter().map(|part| {
+            let PartRow { no, token, destination, ordinals, statement, mark, done } = part;
+            let ordinals = parts::ordinals(&ordinals, rows)?;
+            Ok(parts::record(no, token, done, destination, ordinals, statement, mark))
+        });
+        Ok(Some(Claim {
+            batch: BatchId(row.no),
+            route: route.clone(),
+            owner,
+            attempt: row.attempt,
+            rows,
+            bytes: row.bytes.unsigned_abs(),
+            bounds: row.bounds,
+            parts: parts.collect::<Result<_, _>>()?,
+        }))
     }
 
     async fn read(&self, claim: &Claim) -> Result<Vec<StoredEvent>, StoreError> {
@@ -270,25 +287,26 @@ impl Store for PostgresStore {
         let &[base, tick, lo_xid, lo_seq, hi_xid, hi_seq] = bounds.as_slice() else {
             return Err(StoreError::new(StoreErrorKind::Mismatch, "read", "the batch's bounds are unreadable"));
         };
-        let mut conn = self.conn("read").await?;
-        let rows: Vec<EventRow> = conn
-            .build_transaction()
-            .read_committed()
-            .read_only()
-            .run(async |conn| {
-                conn.batch_execute(READ_SETTINGS).await?;
-                diesel::sql_query(READ)
-                    .bind::<Text, _>(base)
-                    .bind::<Text, _>(tick)
-                    .bind::<Text, _>(lo_xid)
-                    .bind::<Text, _>(lo_seq)
-                    .bind::<Text, _>(hi_xid)
-                    .bind::<Text, _>(hi_seq)
-                    .load::<EventRow>(conn)
+        let rows: Vec<EventRow> = self
+            .step("read", async |conn| {
+                conn.build_transaction()
+                    .read_committed()
+                    .read_only()
+                    .run(async |conn| {
+                        conn.batch_execute(READ_SETTINGS).await?;
+                        diesel::sql_query(READ)
+                            .bind::<Text, _>(base)
+                            .bind::<Text, _>(tick)
+                            .bind::<Text, _>(lo_xid)
+                            .bind::<Text, _>(lo_seq)
+                            .bind::<Text, _>(hi_xid)
+                            .bind::<Text, _>(hi_seq)
+                            .load::<EventRow>(conn)
+                            .await
+                    })
                     .await
             })
-            .await
-            .map_err(store_error("read"))?;
+            .await?;
         parts::complete(claim, rows.into_iter().map(StoredEvent::from).collect())
     }
 
@@ -355,55 +373,52 @@ impl Store for PostgresStore {
     }
 
     async fn prune(&self) -> Result<u64, StoreError> {
-        let mut conn = self.conn("prune").await?;
-        let pruned: Count = diesel::sql_query("SELECT outbox_prune()::bigint AS count")
-            .get_result(&mut conn)
-            .await
-            .map_err(store_error("prune"))?;
+        let pruned: Count = self
+            .step("prune", async |conn| {
+                diesel::sql_query("SELECT outbox_prune()::bigint AS count").get_result(conn).await
+            })
+            .await?;
         Ok(pruned.count.unsigned_abs())
     }
 
     async fn status(&self) -> Result<Status, StoreError> {
-        let mut conn = self.conn("status").await?;
-        setup::check(&mut conn).await?;
-        let failed = store_error("status");
-        let rows: Vec<RouteRow> =
-            diesel::sql_query("SELECT * FROM outbox_status()").load(&mut conn).await.map_err(&failed)?;
-        let stored: Count = diesel::sql_query("SELECT count(*) AS count FROM outbox_event")
-            .get_result(&mut conn)
-            .await
-            .map_err(&failed)?;
-        let mut routes = Vec::with_capacity(rows.len());
-        for row in rows {
-            let failing: Vec<FailingRow> = diesel::sql_query(
-                "SELECT no, attempt, n, parked, error FROM outbox_batch \
-                 WHERE route = $1 AND error IS NOT NULL ORDER BY no DESC LIMIT 10",
-            )
-            .bind::<Text, _>(&row.route)
-            .load(&mut conn)
-            .await
-            .map_err(&failed)?;
-            routes.push(RouteStatus {
-                route: row.route,
-                unsealed_events: row.unsealed.unsigned_abs(),
-                sealed_events: row.sealed.unsigned_abs(),
-                open_batches: row.open_batches.unsigned_abs(),
-                parked_batches: row.parked.unsigned_abs(),
-                oldest_age: row.oldest_ms.map(|ms| Duration::from_millis(ms.unsigned_abs())),
-                failing: failing
-                    .into_iter()
-                    .map(|batch| BatchStatus {
-                        batch: batch.no,
-                        attempts: batch.attempt,
-                        events: u64::from(batch.n.unsigned_abs()),
-                        parked: batch.parked,
-                        error: batch.error,
-                    })
-                    .collect(),
-            });
-        }
-        Ok(Status { routes, stored_events: stored.count.unsigned_abs() })
+        setup::check("status", self.step("status", setup::version).await?)?;
+        self.connections.run("status", LONG_STEP_TIMEOUT, status).await
     }
+}
+
+async fn status(conn: &mut AsyncPgConnection) -> QueryResult<Status> {
+    let rows: Vec<RouteRow> = diesel::sql_query("SELECT * FROM outbox_status()").load(conn).await?;
+    let stored: Count = diesel::sql_query("SELECT count(*) AS count FROM outbox_event").get_result(conn).await?;
+    let mut routes = Vec::with_capacity(rows.len());
+    for row in rows {
+        let failing: Vec<FailingRow> = diesel::sql_query(
+            "SELECT no, attempt, n, parked, error FROM outbox_batch \
+             WHERE route = $1 AND error IS NOT NULL ORDER BY no DESC LIMIT 10",
+        )
+        .bind::<Text, _>(&row.route)
+        .load(conn)
+        .await?;
+        routes.push(RouteStatus {
+            route: row.route,
+            unsealed_events: row.unsealed.unsigned_abs(),
+            sealed_events: row.sealed.unsigned_abs(),
+            open_batches: row.open_batches.unsigned_abs(),
+            parked_batches: row.parked.unsigned_abs(),
+            oldest_age: row.oldest_ms.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0))),
+            failing: failing
+                .into_iter()
+                .map(|batch| BatchStatus {
+                    batch: batch.no,
+                    attempts: batch.attempt,
+                    events: u64::from(batch.n.unsigned_abs()),
+                    parked: batch.parked,
+                    error: batch.error,
+                })
+                .collect(),
+        });
+    }
+    Ok(Status { routes, stored_events: stored.count.unsigned_abs() })
 }
 
 /// A duration as PostgreSQL reads it, microseconds exact.

@@ -1,5 +1,6 @@
 //! One blocking connection behind an async face.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use diesel::connection::SimpleConnection;
@@ -15,6 +16,9 @@ pub(super) enum Durability {
     /// The commit survives a crash of the process, and may be lost when the machine loses power.
     Process,
 }
+
+/// The name of the step that may make the file.
+pub(super) const SETUP: &str = "setup";
 
 /// How long a step waits for another writer, in milliseconds.
 const BUSY_TIMEOUT_MS: u32 = 10_000;
@@ -46,6 +50,12 @@ impl SharedConnection {
             let mut slot = shared.conn.lock().unwrap_or_else(PoisonError::into_inner);
             let mut conn = match slot.take() {
                 Some(conn) => conn,
+                // Only setting up makes a file: anything else would hide that the path is mistyped.
+                None if operation != SETUP && !Path::new(&*shared.path).exists() => {
+                    let message =
+                        format!("there is no file {}: look at DATABASE_URL, or run `outbox migrate`", shared.path);
+                    return Err(StoreError::new(StoreErrorKind::Schema, operation, message));
+                }
                 None => open(&shared.path).map_err(|e| unreachable_file(operation, &shared.path, e))?,
             };
             let synchronous = match durability {
@@ -79,6 +89,10 @@ fn unreachable_file(operation: &'static str, path: &str, error: ConnectionError)
 }
 
 fn store_error(operation: &'static str, error: Error) -> StoreError {
+    if let Error::DeserializationError(source) = error {
+        let message = format!("a stored row cannot be read: {source}");
+        return StoreError::new(StoreErrorKind::Mismatch, operation, message);
+    }
     let text = error.to_string();
     if text.contains("no such table") || text.contains("no such column") {
         let message = format!(

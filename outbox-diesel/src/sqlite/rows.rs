@@ -67,12 +67,13 @@ pub(super) struct PartRow {
 }
 
 impl PartRow {
-    pub(super) fn record(self) -> Result<PartRecord, StoreError> {
+    pub(super) fn record(self, rows: u32) -> Result<PartRecord, StoreError> {
         let token = Uuid::parse_str(&self.token).map_err(|e| {
             StoreError::new(outbox_core::StoreErrorKind::Mismatch, "claim", "a part's token is unreadable")
                 .with_source(e)
         })?;
-        crate::parts::record(self.no, token, self.done, self.destination, &self.ordinals, self.statement, self.mark)
+        let ordinals = crate::parts::ordinals(&self.ordinals, rows)?;
+        Ok(crate::parts::record(self.no, token, self.done, self.destination, ordinals, self.statement, self.mark))
     }
 }
 

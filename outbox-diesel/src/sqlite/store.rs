@@ -10,7 +10,7 @@ use outbox_core::{
 };
 use uuid::Uuid;
 
-use super::connection::{Durability, SharedConnection};
+use super::connection::{Durability, SETUP, SharedConnection};
 use super::cut::cut;
 use super::rows::{BatchRow, EventRow, FailingRow, Number, PartRow, RouteRow, Seq, Waiting};
 use super::setup;
@@ -111,7 +111,7 @@ impl SqliteStore {
 
 impl Store for SqliteStore {
     async fn setup(&self) -> Result<(), StoreError> {
-        let found = self.conn.run("setup", Durability::Full, setup::setup).await?;
+        let found = self.conn.run(SETUP, Durability::Full, setup::setup).await?;
         setup::check("setup", found.max(setup::MIGRATIONS.len()))?;
         tracing::info!(found, version = setup::MIGRATIONS.len(), "outbox tables are ready");
         Ok(())
@@ -139,15 +139,16 @@ impl Store for SqliteStore {
         let name = route.as_str().to_owned();
         let claimed = self.conn.run("claim", Durability::Process, move |conn| claim(conn, &name, owner, lease));
         let Some((row, parts)) = claimed.await? else { return Ok(None) };
+        let rows = u32::try_from(row.n).unwrap_or(u32::MAX);
         Ok(Some(Claim {
             batch: BatchId(row.no),
             route: route.clone(),
             owner,
             attempt: row.attempt,
-            rows: u32::try_from(row.n).unwrap_or(u32::MAX),
+            rows,
             bytes: row.bytes.unsigned_abs(),
             bounds: format!("{} {}", row.lo, row.hi),
-            parts: parts.into_iter().map(PartRow::record).collect::<Result<_, _>>()?,
+            parts: parts.into_iter().map(|part| part.record(rows)).collect::<Result<_, _>>()?,
         }))
     }
 
@@ -250,7 +251,8 @@ fn plan(conn: &mut SqliteConnection, request: &PlanRequest) -> QueryResult<Plann
     .bind::<Text, _>(request.route.as_str())
     .bind::<BigInt, _>(i64::from(request.rows.max(1)))
     .get_result(conn)?;
-    let patient = waiting.waiting < i64::from(request.rows) && waiting.age_ms < millis(request.linger);
+    // An event from the future is one from before the clock was set back: no reason to wait.
+    let patient = waiting.waiting < i64::from(request.rows) && (0..millis(request.linger)).contains(&waiting.age_ms);
     if waiting.waiting == 0 || patient {
         return Ok(Planned::default());
     }
@@ -295,9 +297,14 @@ fn claim(
     owner: Uuid,
     lease: Duration,
 ) -> QueryResult<Option<(BatchRow, Vec<PartRow>)>> {
-    let free = format!("SELECT min(no) AS number FROM outbox_batch WHERE route = ? AND lease_until < {NOW_MS}");
+    let free = format!(
+        "SELECT no AS number FROM outbox_batch WHERE route = ? AND lease_until < {NOW_MS} ORDER BY parked, no LIMIT 1"
+    );
     let look = |conn: &mut SqliteConnection| {
-        sql_query(&free).bind::<Text, _>(route).get_result::<Number>(conn).map(|row| row.number)
+        sql_query(&free)
+            .bind::<Text, _>(route)
+            .load::<Number>(conn)
+            .map(|mut rows| rows.pop().and_then(|row| row.number))
     };
     if look(conn)?.is_none() {
         return Ok(None);

@@ -39,29 +39,41 @@ async fn relay(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let builder = Relay::builder(store).sink(sink).options(options);
     let builder = if once { builder.once() } else { builder };
-    let mut relay = builder.start().await?;
+    let told = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    let mut told = std::pin::pin!(told);
+    let mut relay = tokio::select! {
+        started = builder.start() => started?,
+        () = &mut told => return Ok(()),
+    };
     let ended = tokio::select! {
         ended = relay.ended() => Some(ended),
-        _ = terminate.recv() => None,
-        _ = interrupt.recv() => None,
+        () = &mut told => None,
     };
-    let stats = relay.stats();
-    match ended {
-        Some(ended) => ended?,
+    let stopped = match ended {
+        Some(ended) => {
+            ended?;
+            relay.stop(grace).await?
+        }
         None => {
             tracing::info!("stopping");
+            // A second signal does not wait: the batch in flight comes again when its lease has run out.
+            let mut again = signal(SignalKind::interrupt())?;
             tokio::select! {
                 stopped = relay.stop(grace) => stopped?,
-                // A second ^C does not wait: the batch in flight comes again when its lease has run out.
-                _ = interrupt.recv() => {}
+                _ = again.recv() => return Ok(()),
             }
         }
-    }
+    };
     tracing::info!(
-        delivered_events = stats.delivered_events,
-        settled_batches = stats.settled_batches,
-        resent_parts = stats.resent_parts,
-        failures = stats.failures,
+        delivered_events = stopped.delivered_events,
+        settled_batches = stopped.settled_batches,
+        resent_parts = stopped.resent_parts,
+        failures = stopped.failures,
         "relay ended"
     );
     Ok(())

@@ -149,7 +149,11 @@ fn a_broken_table_does_not_stop_the_others() {
     assert!(matches!(machine.step(Fact::Delivered, at(1)), Command::SettlePart(1)));
     let Command::Release(release) = machine.step(Fact::PartSettled, at(1)) else { panic!("the batch is not done") };
     assert!(release.parked);
-    assert!(matches!(machine.step(Fact::Released, at(1)), Command::Claim), "other batches go on");
+    assert!(matches!(machine.step(Fact::Released, at(1)), Command::Plan), "what is new goes on");
+    assert!(
+        matches!(machine.step(Fact::Planned(Planned::default()), at(1)), Command::Claim),
+        "and so do other batches"
+    );
 }
 
 #[test]

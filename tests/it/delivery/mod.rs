@@ -2,6 +2,7 @@
 
 mod clickhouse_down;
 mod crash;
+mod postgres;
 mod relays;
 mod road;
 mod store;

@@ -53,6 +53,9 @@ on_both_stores!(
     an_idle_plan_writes_nothing,
     a_batch_that_lost_rows_is_never_given_out,
     setting_up_twice_at_once_is_safe,
+    parked_batches_wait_behind_the_others,
+    parts_are_found_whatever_the_count_of_claims_says,
+    a_row_that_cannot_be_read_is_a_mismatch,
 );
 
 async fn every_event_is_in_exactly_one_batch(world: &World, store: impl Store) {
@@ -225,4 +228,50 @@ async fn setting_up_twice_at_once_is_safe(world: &World, store: impl Store) {
         setup.await.expect("no panic").expect("sets up");
     }
     create_users(&mut fresh.conn().await, 0..1).await;
+}
+
+async fn parked_batches_wait_behind_the_others(world: &World, store: impl Store) {
+    let route = Route::default();
+    store.open(&route).await.expect("opens");
+    create_users(&mut world.conn().await, 0..10).await;
+    store.plan(&request(10, u64::MAX)).await.expect("plans");
+    let parked = store.claim(&route, Uuid::new_v4(), LONG).await.expect("claims").expect("a batch");
+    let release = Release { delay: Duration::ZERO, error: Some("no table".into()), parked: true };
+    store.release(&parked, &release).await.expect("released");
+    create_users(&mut world.conn().await, 10..20).await;
+    store.plan(&request(10, u64::MAX)).await.expect("plans");
+    let mut claims = Vec::new();
+    eventually("both can be claimed", async || {
+        claims.extend(store.claim(&route, Uuid::new_v4(), LONG).await.expect("claims"));
+        claims.len() == 2
+    })
+    .await;
+    assert!(claims[0].batch > claims[1].batch, "the new one goes first");
+    assert_eq!(claims[1].batch, parked.batch);
+}
+
+async fn parts_are_found_whatever_the_count_of_claims_says(world: &World, store: impl Store) {
+    let route = Route::default();
+    store.open(&route).await.expect("opens");
+    create_users(&mut world.conn().await, 0..10).await;
+    store.plan(&request(10, u64::MAX)).await.expect("plans");
+    let claim = store.claim(&route, Uuid::new_v4(), LONG).await.expect("claims").expect("a batch");
+    let frozen = store.freeze(&claim, vec![draft(10)]).await.expect("freezes");
+    // As an operator who wants it tried again now.
+    let now = if world.kind() == Kind::Postgres { "'-infinity'" } else { "0" };
+    world.conn().await.execute(&format!("UPDATE outbox_batch SET attempt = 0, lease_until = {now}")).await;
+    let again = store.claim(&route, Uuid::new_v4(), LONG).await.expect("claims").expect("a batch");
+    assert_eq!(again.parts, frozen);
+}
+
+async fn a_row_that_cannot_be_read_is_a_mismatch(world: &World, store: impl Store) {
+    let route = Route::default();
+    store.open(&route).await.expect("opens");
+    create_users(&mut world.conn().await, 0..10).await;
+    let broken = if world.kind() == Kind::Postgres { "occurred_at = 'infinity'" } else { "id = 'nope'" };
+    world.conn().await.execute(&format!("UPDATE outbox_event SET {broken} WHERE payload LIKE '%user3@%'")).await;
+    store.plan(&request(10, u64::MAX)).await.expect("plans");
+    let claim = store.claim(&route, Uuid::new_v4(), LONG).await.expect("claims").expect("a batch");
+    let refused = store.read(&claim).await.expect_err("one of them is unreadable");
+    assert_eq!(refused.kind(), StoreErrorKind::Mismatch, "{refused}");
 }
