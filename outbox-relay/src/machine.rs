@@ -12,139 +12,19 @@
 //!   +-------------- Settle, or Release when a part failed <---+
 //! ```
 
-use std::collections::{BTreeSet, VecDeque};
+mod vocabulary;
+mod work;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use outbox_core::{
-    Backoff, Claim, Moment, Part, PartId, PartRecord, Planned, Recovery, Release, Retry, SinkError, SinkErrorKind,
-    StoreError, StoreErrorKind, StoredEvent,
+    Claim, Moment, Planned, Recovery, Release, Retry, SinkError, SinkErrorKind, StoreError, StoreErrorKind, StoredEvent,
 };
 
-/// The policy by which a machine decides.
-#[derive(Clone, Debug)]
-pub(crate) struct Policy {
-    /// How long a claim holds a batch.
-    pub lease: Duration,
-    /// How much of a lease must be left when a part is sent.
-    pub lease_margin: Duration,
-    /// Waits after failures.
-    pub backoff: Backoff,
-    /// The longer waits when the destination asks for less.
-    pub busy_backoff: Backoff,
-    /// When a batch that waits for a person is tried again.
-    pub parked_delay: Duration,
-    /// How long to wait when there is nothing to do.
-    pub poll_interval: Duration,
-    /// How often to prune; None: this worker does not.
-    pub prune_interval: Option<Duration>,
-    /// Drain and exit.
-    pub once: bool,
-}
-
-/// Something that happened.
-#[derive(Debug)]
-pub(crate) enum Fact {
-    Started,
-    /// A claim was asked for at `asked`, and answered.
-    Claimed {
-        claim: Option<Claim>,
-        asked: Moment,
-    },
-    Planned(Planned),
-    Read(Vec<StoredEvent>),
-    /// These parts are frozen; for these tables the sink could not say how to send.
-    Frozen {
-        records: Vec<PartRecord>,
-        failed: Vec<SinkError>,
-    },
-    Recovered(Recovery),
-    Replaced(PartRecord),
-    Delivered,
-    PartSettled,
-    Settled,
-    Released,
-    Pruned,
-    Waited,
-    /// A sink's step failed.
-    SinkFailed(SinkError),
-    /// A store's step failed.
-    StoreFailed(StoreError),
-    /// The lease ran out, or may have, while a part was with the sink.
-    LeaseExpired,
-    /// A graceful stop ran out of time in the middle of a step.
-    Aborted,
-}
-
-/// Something to do.
-#[derive(Debug)]
-pub(crate) enum Command {
-    Claim,
-    Plan,
-    Read,
-    /// Let the sink decide how to send these events of one table each, and store the parts.
-    Freeze(Vec<Group>),
-    Recover(Part),
-    Deliver(Part),
-    /// Freeze a group anew in the place of the part `no`.
-    Replace {
-        no: i32,
-        group: Group,
-    },
-    SettlePart(i32),
-    Settle,
-    Release(Release),
-    Prune,
-    /// Nothing to do: wait this long, or until somebody emits.
-    Idle(Duration),
-    /// Something failed: wait this long whatever is emitted.
-    Wait(Duration),
-    Exit(Exit),
-}
-
-/// Some events of a batch, for one table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Group {
-    pub table: String,
-    pub ordinals: Vec<u32>,
-}
-
-/// Why a machine ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Exit {
-    /// It was asked to stop, or everything is drained.
-    Done,
-    /// `once`, and something could not be delivered.
-    Failed(String),
-}
-
-/// What the machine holds of a claimed batch.
-#[derive(Debug)]
-struct Work {
-    claim: Claim,
-    deadline: Moment,
-    events: Arc<[StoredEvent]>,
-    todo: VecDeque<(PartRecord, bool)>,
-    current: Option<Part>,
-    failure: Option<Failure>,
-}
-
-/// The worst that happened to a batch's parts.
-#[derive(Clone, Debug)]
-struct Failure {
-    kind: FailureKind,
-    retry: Retry,
-    message: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum FailureKind {
-    /// The batch waits for a person; other batches go on.
-    Parked,
-    /// The destination is unwell: every batch waits.
-    Later,
-    Busy,
-}
+pub(crate) use self::vocabulary::{Command, Exit, Fact, Group, Policy};
+use self::work::{Failure, FailureKind, Work, part};
 
 /// See the module.
 #[derive(Debug)]
@@ -499,24 +379,6 @@ impl Machine {
 
 /// Another relay is sealing: what it seals can be claimed in a moment. Doubled each time it still is.
 const CONTENDED_WAIT: Duration = Duration::from_millis(5);
-
-fn part(claim: &Claim, events: &Arc<[StoredEvent]>, record: PartRecord, resend: bool) -> Part {
-    let whole = record.draft.ordinals.len() == events.len();
-    let events = match whole {
-        true => Arc::clone(events),
-        false => record.draft.ordinals.iter().filter_map(|ordinal| events.get(*ordinal as usize).cloned()).collect(),
-    };
-    Part {
-        id: PartId { batch: claim.batch, no: record.no },
-        route: claim.route.clone(),
-        table: record.draft.table,
-        token: record.token,
-        fence: claim.attempt,
-        events,
-        frozen: record.draft.frozen,
-        resend,
-    }
-}
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 use chrono::Utc;
-use outbox_core::{BatchId, Event, Frozen, PartDraft, Route};
+use outbox_core::{Backoff, BatchId, Event, Frozen, Part, PartDraft, PartRecord, Route};
 use uuid::Uuid;
 
 use super::*;
