@@ -22,6 +22,8 @@ mod parts;
 pub mod postgres;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod status;
 pub mod sync;
 pub mod wake;
 

@@ -8,16 +8,17 @@ use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Uuid as Sq
 use diesel::{ConnectionResult, QueryResult};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use outbox_core::{
-    BatchId, BatchStatus, Claim, PartDraft, PartRecord, PlanRequest, Planned, Release, Route, RouteStatus, Status,
-    Store, StoreError, StoreErrorKind, StoredEvent,
+    BatchId, Claim, PartDraft, PartRecord, PlanRequest, Planned, Release, Route, Status, Store, StoreError,
+    StoreErrorKind, StoredEvent,
 };
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::connections::{Connections, by_url};
-use super::rows::{ClaimRow, Count, EventRow, FailingRow, Flag, FloorRow, FrozenRow, PartRow, PlanRow, RouteRow};
+use super::rows::{ClaimRow, Count, EventRow, Flag, FloorRow, FrozenRow, PartRow, PlanRow};
 use super::setup;
 use crate::parts;
+use crate::status::{FailingRow, RouteRow};
 
 /// A relay needs one connection for its work and one to renew a lease beside it.
 const CONNECTIONS_MAX: usize = 4;
@@ -393,30 +394,13 @@ async fn status(conn: &mut AsyncPgConnection) -> QueryResult<Status> {
     let mut routes = Vec::with_capacity(rows.len());
     for row in rows {
         let failing: Vec<FailingRow> = diesel::sql_query(
-            "SELECT no, attempt, n, parked, error FROM outbox_batch \
+            "SELECT no, attempt, n::bigint AS events, parked, error FROM outbox_batch \
              WHERE route = $1 AND error IS NOT NULL ORDER BY no DESC LIMIT 10",
         )
         .bind::<Text, _>(&row.route)
         .load(conn)
         .await?;
-        routes.push(RouteStatus {
-            route: row.route,
-            unsealed_events: row.unsealed.unsigned_abs(),
-            sealed_events: row.sealed.unsigned_abs(),
-            open_batches: row.open_batches.unsigned_abs(),
-            parked_batches: row.parked.unsigned_abs(),
-            oldest_age: row.oldest_ms.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0))),
-            failing: failing
-                .into_iter()
-                .map(|batch| BatchStatus {
-                    batch: batch.no,
-                    attempts: batch.attempt,
-                    events: u64::from(batch.n.unsigned_abs()),
-                    parked: batch.parked,
-                    error: batch.error,
-                })
-                .collect(),
-        });
+        routes.push(row.status(failing));
     }
     Ok(Status { routes, stored_events: stored.count.unsigned_abs() })
 }

@@ -117,33 +117,3 @@ impl TryFrom<EventRow> for StoredEvent {
         Ok(Self { seq: row.seq, event })
     }
 }
-
-#[derive(QueryableByName)]
-pub(super) struct RouteRow {
-    #[diesel(sql_type = Text)]
-    pub route: String,
-    #[diesel(sql_type = BigInt)]
-    pub unsealed: i64,
-    #[diesel(sql_type = BigInt)]
-    pub sealed: i64,
-    #[diesel(sql_type = BigInt)]
-    pub open_batches: i64,
-    #[diesel(sql_type = BigInt)]
-    pub parked: i64,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    pub oldest_ms: Option<i64>,
-}
-
-#[derive(QueryableByName)]
-pub(super) struct FailingRow {
-    #[diesel(sql_type = BigInt)]
-    pub no: i64,
-    #[diesel(sql_type = Integer)]
-    pub attempt: i32,
-    #[diesel(sql_type = BigInt)]
-    pub n: i64,
-    #[diesel(sql_type = Bool)]
-    pub parked: bool,
-    #[diesel(sql_type = Text)]
-    pub error: String,
-}

@@ -5,16 +5,17 @@ use std::time::Duration;
 use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text};
 use diesel::{QueryResult, RunQueryDsl, SqliteConnection, sql_query};
 use outbox_core::{
-    BatchId, BatchStatus, Claim, PartDraft, PartRecord, PlanRequest, Planned, Release, Route, RouteStatus, Status,
-    Store, StoreError, StoreErrorKind, StoredEvent,
+    BatchId, Claim, PartDraft, PartRecord, PlanRequest, Planned, Release, Route, Status, Store, StoreError,
+    StoreErrorKind, StoredEvent,
 };
 use uuid::Uuid;
 
 use super::connection::{Durability, SETUP, SharedConnection};
 use super::cut::cut;
-use super::rows::{BatchRow, EventRow, FailingRow, Number, PartRow, RouteRow, Seq, Waiting};
+use super::rows::{BatchRow, EventRow, Number, PartRow, Seq, Waiting};
 use super::setup;
 use crate::parts;
+use crate::status::{FailingRow, RouteRow};
 
 /// The database's clock in milliseconds, as the columns have it.
 const NOW_MS: &str = "CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)";
@@ -373,29 +374,12 @@ fn status(conn: &mut SqliteConnection) -> QueryResult<Status> {
     let mut routes = Vec::with_capacity(rows.len());
     for row in rows {
         let failing: Vec<FailingRow> = sql_query(
-            "SELECT no, attempt, n, parked, error FROM outbox_batch \
+            "SELECT no, attempt, n AS events, parked, error FROM outbox_batch \
              WHERE route = ? AND error IS NOT NULL ORDER BY no DESC LIMIT 10",
         )
         .bind::<Text, _>(&row.route)
         .load(conn)?;
-        routes.push(RouteStatus {
-            route: row.route,
-            unsealed_events: row.unsealed.unsigned_abs(),
-            sealed_events: row.sealed.unsigned_abs(),
-            open_batches: row.open_batches.unsigned_abs(),
-            parked_batches: row.parked.unsigned_abs(),
-            oldest_age: row.oldest_ms.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0))),
-            failing: failing
-                .into_iter()
-                .map(|batch| BatchStatus {
-                    batch: batch.no,
-                    attempts: batch.attempt,
-                    events: batch.n.unsigned_abs(),
-                    parked: batch.parked,
-                    error: batch.error,
-                })
-                .collect(),
-        });
+        routes.push(row.status(failing));
     }
     Ok(Status { routes, stored_events: stored.number.unwrap_or(0).unsigned_abs() })
 }
