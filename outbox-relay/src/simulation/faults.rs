@@ -74,7 +74,7 @@ impl Odds {
             sink_crash: odds(),
             die: odds() / 2,
             stall: odds() / 2,
-            slow: odds(),
+            slow: odds() * 2,
         }
     }
 }
@@ -130,11 +130,11 @@ impl Faults {
 fn draw(rng: &mut fastrand::Rng, odds: &Odds, lease: Duration, side: Side) -> Trip {
     let hit = |rng: &mut fastrand::Rng, odds: u32| odds > 0 && rng.u32(0..1000) < odds;
     let long = |rng: &mut fastrand::Rng| lease.mul_f64(rng.f64() * 3.0);
-    let way = |rng: &mut fastrand::Rng| match hit(rng, odds.slow) {
+    let way = |rng: &mut fastrand::Rng, quick_max: u64| match hit(rng, odds.slow) {
         true => long(rng),
-        false => Duration::from_millis(rng.u64(0..4)),
+        false => Duration::from_millis(rng.u64(0..=quick_max)),
     };
-    let (there, back) = (way(rng), way(rng));
+    let (mut there, back) = (way(rng, 4), way(rng, 0));
     let fate = if hit(rng, odds.die) {
         if rng.bool() { Fate::Die } else { Fate::DieAfter }
     } else if hit(rng, odds.stall) {
@@ -157,5 +157,9 @@ fn draw(rng: &mut fastrand::Rng, odds: &Odds, lease: Duration, side: Side) -> Tr
             () => Fate::Fine,
         }
     };
+    // What a relay sent before it died or stood still may arrive when somebody else has its batch.
+    if matches!(fate, Fate::DieAfter | Fate::Stall(_)) && rng.bool() {
+        there = long(rng);
+    }
     Trip { there, back, fate }
 }

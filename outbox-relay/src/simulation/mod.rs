@@ -20,7 +20,7 @@ use std::time::Instant;
 use ledger::{Ledger, Seen};
 
 /// How many schedules a run has when nothing else is asked for, in two tests.
-const SCHEDULES: u64 = 4_000;
+const SCHEDULES: u64 = 3_000;
 
 /// How many of a failing schedule's last steps are printed.
 const STORY_MAX: usize = 400;
@@ -95,7 +95,7 @@ fn simulate_half(half: u64) {
         several_tables,
         pruned,
     ];
-    assert!(counts.iter().all(|count| *count > 100), "{seen:?}");
+    assert!(counts.iter().all(|count| *count > 20), "{seen:?}");
 }
 
 #[test]

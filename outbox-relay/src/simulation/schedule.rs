@@ -65,7 +65,7 @@ fn options(rng: &mut fastrand::Rng, lease: Duration) -> RelayOptions {
         batch_rows_max: rng.u32(4..=8),
         batch_bytes_max: rng.u64(100..1500),
         linger: if rng.bool() { Duration::ZERO } else { ms(rng, 1..2_000) },
-        poll_interval: ms(rng, 300..3_000),
+        poll_interval: ms(rng, 500..4_000),
         lease,
         retry_min: ms(rng, 50..500),
         retry_max: ms(rng, 500..3_000),
