@@ -73,7 +73,7 @@ impl Odds {
             sink_stop: odds() / 4,
             sink_crash: odds(),
             die: odds() / 2,
-            stall: odds() / 2,
+            stall: odds(),
             slow: odds() * 2,
         }
     }

@@ -24,14 +24,14 @@ pub(super) async fn run(seed: u64, with_story: bool) -> Ledger {
     let mut rng = fastrand::Rng::with_seed(seed);
     let odds = Odds::draw(&mut rng);
     let routes = rng.u32(1..=2);
-    let lease = Duration::from_millis(rng.u64(1000..4000));
+    let lease = Duration::from_millis(rng.u64(1000..3000));
     let faults = Faults::Drawn { rng: rng.fork(), odds, lease };
     let world = World::new(rng.u64(..), routes, faults, with_story).await;
     world.ledger().tell(|| format!("{odds:?}, {routes} routes, lease {lease:?}"));
     let options = options(&mut rng, lease);
     let mut hosts = Vec::new();
     for route in world.sinks.keys() {
-        for _ in 0..rng.u32(1..=3) {
+        for _ in 0..rng.u32(if routes == 1 { 2..=3 } else { 1..=2 }) {
             let options = RelayOptions { route: Route::clone(route), ..options.clone() };
             hosts.push(world.start(hosts.len() as u32, options));
         }
@@ -65,7 +65,7 @@ fn options(rng: &mut fastrand::Rng, lease: Duration) -> RelayOptions {
         batch_rows_max: rng.u32(4..=8),
         batch_bytes_max: rng.u64(100..1500),
         linger: if rng.bool() { Duration::ZERO } else { ms(rng, 1..2_000) },
-        poll_interval: ms(rng, 500..4_000),
+        poll_interval: ms(rng, 400..2_500),
         lease,
         retry_min: ms(rng, 50..500),
         retry_max: ms(rng, 500..3_000),

@@ -82,6 +82,25 @@ impl Wire {
         done
     }
 
+    /// As `ask`, for what only the holder of the lease may do.
+    async fn ask_as_holder<T, F>(&self, operation: &'static str, claim: &Claim, effect: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        let (world, claim) = (Arc::clone(&self.world), claim.clone());
+        let watched = async move {
+            let lease = world.store.lease(claim.batch);
+            let holds = lease.is_some_and(|lease| (lease.owner, lease.attempt) == (Some(claim.owner), claim.attempt));
+            let done = effect.await;
+            if done.is_ok() && !holds {
+                world.ledger().breach(format!("{operation} of a stale claim of batch {} was let through", claim.batch));
+            }
+            done
+        };
+        self.ask(operation, watched).await
+    }
+
     async fn send<T, F>(&self, operation: &'static str, effect: F) -> Result<T, SinkError>
     where
         T: Send + 'static,
@@ -140,40 +159,40 @@ impl Store for SimStore {
 
     async fn freeze(&self, claim: &Claim, drafts: Vec<PartDraft>) -> Result<Vec<PartRecord>, StoreError> {
         self.0.world.ledger().seen.several_tables += u64::from(drafts.len() > 1);
-        let (store, claim) = (self.0.world.store.clone(), claim.clone());
-        self.0.ask("freeze", async move { store.freeze(&claim, drafts).await }).await
+        let (store, held) = (self.0.world.store.clone(), claim.clone());
+        self.0.ask_as_holder("freeze", claim, async move { store.freeze(&held, drafts).await }).await
     }
 
     async fn replace(&self, claim: &Claim, no: i32, draft: PartDraft) -> Result<PartRecord, StoreError> {
-        let (store, claim) = (self.0.world.store.clone(), claim.clone());
-        self.0.ask("replace", async move { store.replace(&claim, no, draft).await }).await
+        let (store, held) = (self.0.world.store.clone(), claim.clone());
+        self.0.ask_as_holder("replace", claim, async move { store.replace(&held, no, draft).await }).await
     }
 
     async fn settle_part(&self, claim: &Claim, no: i32) -> Result<(), StoreError> {
-        let (store, claim) = (self.0.world.store.clone(), claim.clone());
-        self.0.ask("settle_part", async move { store.settle_part(&claim, no).await }).await
+        let (store, held) = (self.0.world.store.clone(), claim.clone());
+        self.0.ask_as_holder("settle_part", claim, async move { store.settle_part(&held, no).await }).await
     }
 
     async fn settle(&self, claim: &Claim) -> Result<(), StoreError> {
-        let (world, claim, sink) = (Arc::clone(&self.0.world), claim.clone(), self.0.sink.clone());
+        let (world, held, sink) = (Arc::clone(&self.0.world), claim.clone(), self.0.sink.clone());
         let settle = async move {
-            world.store.settle(&claim).await?;
+            world.store.settle(&held).await?;
             let sealed = world.store.sealed();
-            let events = sealed.iter().find(|batch| batch.batch == claim.batch).map(|batch| batch.events.as_slice());
-            world.ledger().lets_go("settled", &claim.route, &sink, events.unwrap_or_default());
+            let events = sealed.iter().find(|batch| batch.batch == held.batch).map(|batch| batch.events.as_slice());
+            world.ledger().lets_go("settled", &held.route, &sink, events.unwrap_or_default());
             Ok(())
         };
-        self.0.ask("settle", settle).await
+        self.0.ask_as_holder("settle", claim, settle).await
     }
 
     async fn renew(&self, claim: &Claim, lease: Duration) -> Result<(), StoreError> {
-        let (store, claim) = (self.0.world.store.clone(), claim.clone());
-        self.0.ask("renew", async move { store.renew(&claim, lease).await }).await
+        let (store, held) = (self.0.world.store.clone(), claim.clone());
+        self.0.ask_as_holder("renew", claim, async move { store.renew(&held, lease).await }).await
     }
 
     async fn release(&self, claim: &Claim, release: &Release) -> Result<(), StoreError> {
-        let (store, claim, release) = (self.0.world.store.clone(), claim.clone(), release.clone());
-        self.0.ask("release", async move { store.release(&claim, &release).await }).await
+        let (store, held, release) = (self.0.world.store.clone(), claim.clone(), release.clone());
+        self.0.ask_as_holder("release", claim, async move { store.release(&held, &release).await }).await
     }
 
     async fn prune(&self) -> Result<u64, StoreError> {
