@@ -11,6 +11,8 @@ mod error;
 mod machine;
 mod options;
 mod relay;
+#[cfg(test)]
+mod simulation;
 mod stats;
 mod worker;
 

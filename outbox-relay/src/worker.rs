@@ -114,6 +114,8 @@ impl<S: Store, C: Clock> Worker<S, C> {
             Command::Idle(wait) => {
                 let mut phase = self.phase.clone();
                 tokio::select! {
+                    // In a fixed order, so that a simulated schedule is the same each time.
+                    biased;
                     _ = phase.wait_for(|phase| *phase >= Phase::Finishing) => {}
                     () = self.wake.notified() => {}
                     () = tokio::time::sleep(wait) => {}
@@ -123,6 +125,7 @@ impl<S: Store, C: Clock> Worker<S, C> {
             Command::Wait(wait) => {
                 let mut phase = self.phase.clone();
                 tokio::select! {
+                    biased;
                     _ = phase.wait_for(|phase| *phase >= Phase::Finishing) => {}
                     () = tokio::time::sleep(wait) => {}
                 }

@@ -1,5 +1,7 @@
-//! For tests of an outbox against the real thing.
+//! For tests of an outbox: against the real thing, or in memory where the real thing cannot be made to fail on cue.
 //!
+//! - [`memory`]: a store and a sink in memory that keep the contract, fail when told to, and take their time from a clock
+//!   that the test moves.
 //! - [`databases`]: a fresh database per test on the servers that `cargo xtask test` starts.
 //! - [`servers`]: a server of the test's own, to kill and start again.
 //! - [`proxy`]: a TCP proxy that refuses, swallows, cuts, or loses the reply.
@@ -13,6 +15,7 @@ mod local;
 mod setting;
 
 pub mod databases;
+pub mod memory;
 pub mod process;
 pub mod proxy;
 pub mod servers;

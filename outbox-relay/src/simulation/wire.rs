@@ -1,0 +1,249 @@
+//! What lies between a relay and the two it talks to: every call travels, may fail on its way, and goes on when the relay
+//! that sent it is gone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use outbox_core::{
+    Claim, Clock, Frozen, Part, PartDraft, PartRecord, PlanRequest, Planned, Recovery, Release, Route, Sink, SinkError,
+    Status, Store, StoreError, StoreErrorKind, StoredEvent,
+};
+use outbox_test::memory::{MemorySink, SinkFault};
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+use uuid::Uuid;
+
+use super::faults::{Fate, Side, Trip};
+use super::host::Host;
+use super::world::World;
+
+/// One relay's connections.
+#[derive(Clone)]
+pub(super) struct Wire {
+    pub world: Arc<World>,
+    pub host: Arc<Host>,
+    pub sink: MemorySink,
+}
+
+impl Wire {
+    /// Decides a call's fate. Does not come back when the relay dies before the request leaves.
+    async fn leave(&self, side: Side, operation: &'static str) -> Trip {
+        let trip = self.world.trip(self.host.no, side, operation);
+        match trip.fate {
+            Fate::Die => {
+                self.host.kill();
+                std::future::pending::<()>().await;
+            }
+            Fate::Stall(by) => {
+                self.world.ledger().seen.stalls += 1;
+                self.host.stall(by);
+            }
+            Fate::CrashSinks(kept) => self.world.crash_sinks(kept),
+            _ => {}
+        }
+        trip
+    }
+
+    /// Performs `effect` at the other end, whatever becomes of this relay meanwhile.
+    async fn travel<T: Send + 'static>(&self, trip: Trip, effect: impl Future<Output = T> + Send + 'static) -> T {
+        let (answer, reply) = oneshot::channel();
+        tokio::spawn(async move {
+            nap(trip.there).await;
+            let done = effect.await;
+            nap(trip.back).await;
+            // Fails when the relay is gone.
+            let _ = answer.send(done);
+        });
+        if trip.fate == Fate::DieAfter {
+            self.host.kill();
+            std::future::pending::<()>().await;
+        }
+        reply.await.expect("a call ends")
+    }
+
+    async fn ask<T, F>(&self, operation: &'static str, effect: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        let unavailable = || StoreError::new(StoreErrorKind::Unavailable, operation, "simulated");
+        let trip = self.leave(Side::Store, operation).await;
+        if trip.fate == Fate::Refuse {
+            nap(trip.there).await;
+            return Err(unavailable());
+        }
+        let done = self.travel(trip, effect).await;
+        if trip.fate == Fate::LoseReply {
+            return Err(unavailable());
+        }
+        if let Err(error) = &done {
+            self.world.ledger().store_failed(error);
+        }
+        done
+    }
+
+    /// As `ask`, for what only the holder of the lease may do.
+    async fn ask_as_holder<T, F>(&self, operation: &'static str, claim: &Claim, effect: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        let (world, claim) = (Arc::clone(&self.world), claim.clone());
+        let watched = async move {
+            let lease = world.store.lease(claim.batch);
+            let holds = lease.is_some_and(|lease| (lease.owner, lease.attempt) == (Some(claim.owner), claim.attempt));
+            let done = effect.await;
+            if done.is_ok() && !holds {
+                world.ledger().breach(format!("{operation} of a stale claim of batch {} was let through", claim.batch));
+            }
+            done
+        };
+        self.ask(operation, watched).await
+    }
+
+    async fn send<T, F>(&self, operation: &'static str, effect: F) -> Result<T, SinkError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, SinkError>> + Send + 'static,
+    {
+        let trip = self.leave(Side::Sink, operation).await;
+        let (sink, world) = (self.sink.clone(), Arc::clone(&self.world));
+        self.travel(trip, async move {
+            // Taken by the first poll of `effect`, before any other call can come between.
+            if let Fate::Sink(fault) = trip.fate {
+                sink.fail_next(fault);
+                world.ledger().seen.sink_crashes += u64::from(matches!(fault, SinkFault::Crash(_)));
+            }
+            effect.await
+        })
+        .await
+    }
+}
+
+/// The store as one relay sees it.
+#[derive(Clone)]
+pub(super) struct SimStore(pub Wire);
+
+impl Store for SimStore {
+    async fn setup(&self) -> Result<(), StoreError> {
+        self.0.world.store.setup().await
+    }
+
+    async fn open(&self, route: &Route) -> Result<(), StoreError> {
+        self.0.world.store.open(route).await
+    }
+
+    async fn plan(&self, request: &PlanRequest) -> Result<Planned, StoreError> {
+        let trip = self.0.leave(Side::Store, "plan").await;
+        let (store, request) = (self.0.world.store.clone(), request.clone());
+        let unavailable = || StoreError::new(StoreErrorKind::Unavailable, "plan", "simulated");
+        match trip.fate {
+            Fate::Refuse => Err(unavailable()),
+            Fate::Contended => Ok(Planned { contended: true, ..Planned::default() }),
+            _ => {
+                let planned = self.0.travel(trip, async move { store.plan(&request).await }).await;
+                if trip.fate == Fate::LoseReply { Err(unavailable()) } else { planned }
+            }
+        }
+    }
+
+    async fn claim(&self, route: &Route, owner: Uuid, lease: Duration) -> Result<Option<Claim>, StoreError> {
+        let (store, route) = (self.0.world.store.clone(), route.clone());
+        self.0.ask("claim", async move { store.claim(&route, owner, lease).await }).await
+    }
+
+    async fn read(&self, claim: &Claim) -> Result<Vec<StoredEvent>, StoreError> {
+        let (store, claim) = (self.0.world.store.clone(), claim.clone());
+        self.0.ask("read", async move { store.read(&claim).await }).await
+    }
+
+    async fn freeze(&self, claim: &Claim, drafts: Vec<PartDraft>) -> Result<Vec<PartRecord>, StoreError> {
+        self.0.world.ledger().seen.several_tables += u64::from(drafts.len() > 1);
+        let (store, held) = (self.0.world.store.clone(), claim.clone());
+        self.0.ask_as_holder("freeze", claim, async move { store.freeze(&held, drafts).await }).await
+    }
+
+    async fn replace(&self, claim: &Claim, no: i32, draft: PartDraft) -> Result<PartRecord, StoreError> {
+        let (store, held) = (self.0.world.store.clone(), claim.clone());
+        self.0.ask_as_holder("replace", claim, async move { store.replace(&held, no, draft).await }).await
+    }
+
+    async fn settle_part(&self, claim: &Claim, no: i32) -> Result<(), StoreError> {
+        let (store, held) = (self.0.world.store.clone(), claim.clone());
+        self.0.ask_as_holder("settle_part", claim, async move { store.settle_part(&held, no).await }).await
+    }
+
+    async fn settle(&self, claim: &Claim) -> Result<(), StoreError> {
+        let (world, held, sink) = (Arc::clone(&self.0.world), claim.clone(), self.0.sink.clone());
+        let settle = async move {
+            world.store.settle(&held).await?;
+            let sealed = world.store.sealed();
+            let events = sealed.iter().find(|batch| batch.batch == held.batch).map(|batch| batch.events.as_slice());
+            world.ledger().lets_go("settled", &held.route, &sink, events.unwrap_or_default());
+            Ok(())
+        };
+        self.0.ask_as_holder("settle", claim, settle).await
+    }
+
+    async fn renew(&self, claim: &Claim, lease: Duration) -> Result<(), StoreError> {
+        let (store, held) = (self.0.world.store.clone(), claim.clone());
+        self.0.ask_as_holder("renew", claim, async move { store.renew(&held, lease).await }).await
+    }
+
+    async fn release(&self, claim: &Claim, release: &Release) -> Result<(), StoreError> {
+        let (store, held, release) = (self.0.world.store.clone(), claim.clone(), release.clone());
+        self.0.ask_as_holder("release", claim, async move { store.release(&held, &release).await }).await
+    }
+
+    async fn prune(&self) -> Result<u64, StoreError> {
+        let world = Arc::clone(&self.0.world);
+        self.0.ask("prune", async move { world.prune().await }).await
+    }
+
+    async fn status(&self) -> Result<Status, StoreError> {
+        self.0.world.store.status().await
+    }
+}
+
+/// A sink as one relay sees it.
+pub(super) struct SimSink(pub Wire);
+
+impl Sink for SimSink {
+    async fn deliver(&self, part: &Part) -> Result<(), SinkError> {
+        let world = &self.0.world;
+        let held = |world: &World| world.store.lease(part.id.batch).is_some_and(|lease| lease.attempt == part.fence);
+        let until = world.store.lease(part.id.batch).map(|lease| lease.until);
+        if !held(world) || until.is_none_or(|until| until <= world.clock.now()) {
+            world.ledger().breach(format!("part {} is sent under a lease that is gone", part.id));
+        }
+        world.ledger().sends(part);
+        let (there, sink, part) = (Arc::clone(world), self.0.sink.clone(), part.clone());
+        let deliver = async move {
+            let late = there.store.lease(part.id.batch).is_none_or(|lease| lease.attempt != part.fence);
+            there.ledger().seen.late_arrivals += u64::from(late);
+            sink.deliver(&part).await
+        };
+        self.0.send("deliver", deliver).await
+    }
+
+    async fn freeze(&self, table: &str, _: &[&StoredEvent]) -> Result<Frozen, SinkError> {
+        let (sink, table) = (self.0.sink.clone(), table.to_owned());
+        self.0.send("sink_freeze", async move { sink.freeze(&table, &[]).await }).await
+    }
+
+    async fn recover(&self, part: &Part) -> Result<Recovery, SinkError> {
+        let (world, sink, part) = (Arc::clone(&self.0.world), self.0.sink.clone(), part.clone());
+        let recover = async move {
+            let recovery = sink.recover(&part).await?;
+            world.ledger().recovers(&recovery);
+            Ok(recovery)
+        };
+        self.0.send("recover", recover).await
+    }
+}
+
+async fn nap(by: Duration) {
+    if !by.is_zero() {
+        sleep(by).await;
+    }
+}
