@@ -87,6 +87,7 @@ impl Host {
             phase: lock(&self.phase).subscribe(),
             wake: Arc::clone(&self.wake),
             counters: Arc::default(),
+            last_alarm: String::new(),
         }
     }
 }
