@@ -80,7 +80,7 @@ async fn main() -> ExitCode {
     if let Some(Helper::Write { path, seed, seconds }) = arguments.helper {
         return match sqlite::write(&path, seed, Duration::from_secs(seconds)) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => failed(&error.into()),
+            Err(error) => failed(&error),
         };
     }
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..1_000_000_000));
