@@ -31,7 +31,7 @@ async fn wait(store: &impl Store, database: &ClickHouseDatabase) -> Result<(), F
         if pending == Some(0) {
             return Ok(());
         }
-        let now = (pending, place::delivered(database).await.len());
+        let now = (pending, place::delivered(database).await.map(|ids| ids.len()).ok());
         if last != Some(now) {
             (last, moved) = (Some(now), Instant::now());
         } else if moved.elapsed() > STUCK_AFTER {

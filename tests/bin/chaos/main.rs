@@ -49,6 +49,9 @@ struct Arguments {
     /// Default: a random one, which is printed.
     #[arg(long)]
     seed: Option<u64>,
+    /// Keep the relays' logs of a run in which all went well, too.
+    #[arg(long)]
+    keep: bool,
     /// Take a guard out of the SQL (PostgreSQL), to see that the run notices.
     #[arg(long, value_enum, hide = true)]
     without: Option<Guard>,
@@ -143,10 +146,10 @@ async fn chaos(arguments: &Arguments, seed: u64) -> Result<Verdict, Failure> {
     counts.relay_kills = relays.kills;
 
     let committed = source.truth(&url).await?;
-    let delivered = place::delivered(&database).await;
+    let delivered = place::delivered(&database).await?;
     let verdict = Verdict::new(&committed, &delivered, relays.sends, counts);
-    if !verdict.is_good() || drained.is_err() {
-        verdict.explain(&committed, &delivered);
+    verdict.explain(&committed, &delivered);
+    if !verdict.is_good() || drained.is_err() || arguments.keep {
         eprintln!("kept: {}", fleet.logs().display());
     } else {
         fleet.forget_logs();

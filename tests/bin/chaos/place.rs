@@ -144,9 +144,13 @@ pub(crate) fn open_sqlite(path: &str) -> Result<SqliteConnection, Failure> {
 }
 
 /// The ids in ClickHouse, one for each row. Without a table nothing has arrived.
-pub(crate) async fn delivered(database: &ClickHouseDatabase) -> Vec<String> {
-    if database.query("EXISTS TABLE event_log").await == "0" {
-        return Vec::new();
+///
+/// # Errors
+/// When it does not answer: it may abort by itself right after a relay was killed.
+pub(crate) async fn delivered(database: &ClickHouseDatabase) -> Result<Vec<String>, Failure> {
+    if database.try_query("EXISTS TABLE event_log").await? == "0" {
+        return Ok(Vec::new());
     }
-    database.query("SELECT event_id FROM event_log").await.lines().map(str::to_owned).collect()
+    let ids = database.try_query("SELECT event_id FROM event_log").await?;
+    Ok(ids.lines().map(str::to_owned).collect())
 }

@@ -23,9 +23,12 @@ const RELAYS: u64 = 3;
 /// How long one lives, in milliseconds: with three of them, one dies every 50 to 500 ms.
 const LIFE: std::ops::Range<u64> = 150..1_500;
 /// Of a hundred lives, how many are suspended before they end.
-const SUSPENDED: u8 = 15;
-/// Longer than the lease, in milliseconds.
-const SUSPENSION: std::ops::Range<u64> = 1_100..3_000;
+const SUSPENDED: u8 = 35;
+/// In milliseconds. Around the lease's end, because a zombie does the most harm that wakes up while another relay has just
+/// taken its batch over ..
+const SHORT_SUSPENSION: std::ops::Range<u64> = 950..1_300;
+/// .. and far beyond it.
+const LONG_SUSPENSION: std::ops::Range<u64> = 1_300..3_000;
 /// As a service manager waits before it starts a relay that has ended by itself.
 const AGAIN: Duration = Duration::from_millis(50);
 
@@ -110,7 +113,8 @@ impl Slot {
                 sleep(AGAIN).await;
             } else {
                 if self.rng.u8(..100) < SUSPENDED {
-                    suspend(&relay, millis(&mut self.rng, SUSPENSION)).await;
+                    let suspension = if self.rng.bool() { SHORT_SUSPENSION } else { LONG_SUSPENSION };
+                    suspend(&relay, millis(&mut self.rng, suspension)).await;
                     // It wakes up and goes on with what it was about, under a lease that is gone.
                     sleep(life / 2).await;
                 }

@@ -48,7 +48,7 @@ impl Guard {
                     .replace("p regclass; done xid8;", "p regclass; open pg_snapshot[]; done xid8;")
                     .replace(
                         "-- ONE statement",
-                        "open := ARRAY(SELECT base FROM outbox_batch); PERFORM pg_sleep(0.05); -- two statements, not",
+                        "open := ARRAY(SELECT base FROM outbox_batch); PERFORM pg_sleep(0.3); -- two statements, not",
                     )
             }
         }
