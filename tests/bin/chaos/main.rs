@@ -124,7 +124,7 @@ async fn chaos(arguments: &Arguments, seed: u64) -> Result<Verdict, Failure> {
     let until = Instant::now() + duration;
     let relays = fleet.start(&mut rng, until);
     let cuts = faults::cut_the_network(&proxy, rng.fork(), until);
-    let clickhouse_crashes = faults::crash_clickhouse(clickhouse, rng.fork(), until);
+    let clickhouse_crashes = faults::crash_clickhouse(clickhouse, &database, rng.fork(), until);
     let ((source, mut counts), cuts, (clickhouse, clickhouse_crashes)) = tokio::join!(
         async {
             match source {

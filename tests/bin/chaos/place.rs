@@ -29,7 +29,7 @@ const SETTINGS: [(&str, &str); 13] = [
     ("CLICKHOUSE_CONNECT_TIMEOUT", "1s"),
     ("CLICKHOUSE_INSERT_TIMEOUT", "3s"),
     ("OUTBOX_BATCH_ROWS", "50"),
-    ("OUTBOX_BATCH_ROWS_MAX", "200"),
+    ("OUTBOX_BATCH_ROWS_MAX", "100"),
     ("OUTBOX_CLICKHOUSE_CREATE_TABLE", "true"),
     ("OUTBOX_LEASE", LEASE),
     ("OUTBOX_LINGER", "100ms"),
@@ -39,7 +39,7 @@ const SETTINGS: [(&str, &str); 13] = [
     ("OUTBOX_POLL_INTERVAL", "20ms"),
     ("OUTBOX_RETRY_MAX", "300ms"),
     ("OUTBOX_RETRY_MIN", "20ms"),
-    ("OUTBOX_WORKERS", "2"),
+    ("OUTBOX_WORKERS", "3"),
 ];
 
 /// Where the events are written.

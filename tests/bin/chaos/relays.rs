@@ -20,8 +20,9 @@ use crate::sends::Sends;
 use crate::transaction::millis;
 
 const RELAYS: u64 = 3;
-/// How long one lives, in milliseconds: with three of them, one dies every 50 to 500 ms.
-const LIFE: std::ops::Range<u64> = 150..1_500;
+/// How long one lives, in milliseconds: with three of them, one dies every 400 ms or so. Many die before they have delivered
+/// anything, and some deliver several batches.
+const LIFE: std::ops::Range<u64> = 150..2_300;
 /// Of a hundred lives, how many are suspended before they end.
 const SUSPENDED: u8 = 35;
 /// In milliseconds. Around the lease's end, because a zombie does the most harm that wakes up while another relay has just
