@@ -8,6 +8,7 @@ use outbox_test::proxy::{FaultProxy, Mode};
 use outbox_test::servers::PrivateClickHouse;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::calm::after_calm;
 use crate::transaction::millis;
 
 /// How long a black hole swallows everything, in milliseconds.
@@ -21,7 +22,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(300);
 pub(crate) async fn cut_the_network(proxy: &FaultProxy, mut rng: Rng, until: Instant) -> u64 {
     let mut black_holes = 0;
     for turn in 0.. {
-        sleep_until(until.min(Instant::now() + millis(&mut rng, 100..1_200))).await;
+        sleep_until(after_calm(Instant::now() + millis(&mut rng, 100..1_200), until)).await;
         if Instant::now() >= until {
             break;
         }
@@ -54,7 +55,7 @@ pub(crate) async fn crash_clickhouse(
 ) -> (PrivateClickHouse, u64) {
     let mut crashes = 0;
     loop {
-        let next = until.min(Instant::now() + millis(&mut rng, 2_000..9_000));
+        let next = after_calm(Instant::now() + millis(&mut rng, 2_000..9_000), until);
         while Instant::now() < next && !is_dying(database).await {
             sleep_until(next.min(Instant::now() + LOOK_EVERY)).await;
         }

@@ -12,9 +12,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::Failure;
+use crate::calm::after_calm;
 use crate::place::Place;
 use crate::sends::Sends;
 use crate::transaction::millis;
@@ -108,7 +109,8 @@ impl Slot {
         while Instant::now() < until {
             let mut relay = Process::spawn((self.command)());
             let life = millis(&mut self.rng, LIFE);
-            if timeout(life, relay.ended()).await.is_ok() {
+            let end = after_calm(Instant::now() + life, until);
+            if timeout_at(end, relay.ended()).await.is_ok() {
                 // By itself: ClickHouse or the database did not answer when it started.
                 relay.wait().await;
                 sleep(AGAIN).await;
