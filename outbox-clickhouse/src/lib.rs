@@ -16,6 +16,7 @@ mod client;
 mod columns;
 mod ddl;
 mod definition;
+mod digest;
 mod encode;
 mod error;
 mod observe;

@@ -13,6 +13,7 @@ use crate::check::{Findings, check};
 use crate::client::Server;
 use crate::ddl::create_table_sql;
 use crate::definition::Definition;
+use crate::digest::Digest;
 use crate::encode::Format;
 use crate::recover;
 use crate::settings::{DEFAULT_EVENT_TABLE, Delivery};
@@ -211,6 +212,14 @@ impl ClickHouseSink {
                 format!("{}{}-{}", query_id_prefix(part.token), part.fence, Uuid::new_v4().simple()),
             )
             .with_setting("log_comment", format!("outbox route {} part {} fence {}", part.route, part.id, part.fence));
+        tracing::debug!(
+            part = %part.id,
+            token = %part.token,
+            rows = part.events.len(),
+            resend = part.resend,
+            digest = %Digest(&part.events),
+            "sending"
+        );
         let send = async move {
             while !body.is_empty() {
                 let chunk = body.split_to(CHUNK_BYTES.min(body.len()));

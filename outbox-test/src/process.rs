@@ -114,6 +114,15 @@ impl Process {
         self.wait().await
     }
 
+    /// Waits for its end, however long that takes. Its last output may be missing until [`wait`](Self::wait).
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn ended(&mut self) {
+        // Fails only for a process that is gone.
+        let _ = self.child.wait().await;
+    }
+
     /// Waits for its end, and for the last of its output.
     ///
     /// # Panics

@@ -1,6 +1,7 @@
 //! The integration tests.
 
 mod atomicity;
+mod chaos;
 mod command;
 mod delivery;
 mod macros;

@@ -3,6 +3,7 @@
 //! It finds or starts what is needed and says what is missing (exit code 3). Whatever it starts ends with it.
 
 mod cargo;
+mod chaos;
 mod compose;
 mod demo;
 mod error;
@@ -42,6 +43,8 @@ enum Command {
         #[arg(last = true)]
         args: Vec<String>,
     },
+    /// Crash everything at once for a while, and compare what was committed with what arrived
+    Chaos(chaos::Args),
     /// Start servers (all, unless named), print their URLs, and keep them up until ^C
     Up(up::Args),
     /// Remove the containers of docker compose, and their data
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
     let result = interrupt::listen().and_then(|()| match cli.command {
         Command::Run(args) => demo::run(&args),
         Command::Test { args } => test::run(&args),
+        Command::Chaos(args) => chaos::run(&args),
         Command::Up(args) => up::run(&args),
         Command::Down => compose::down(),
         Command::Lint => lint::run(),

@@ -78,6 +78,15 @@ impl ClickHouseDatabase {
     pub async fn query(&self, sql: impl Into<String>) -> String {
         run(self.endpoint.clone(), self.name.clone(), sql.into()).await
     }
+
+    /// As [`query`](Self::query), once, for a server that may crash meanwhile.
+    ///
+    /// # Errors
+    /// The server's text when it refuses, or that it cannot be reached.
+    pub async fn try_query(&self, sql: impl Into<String>) -> Result<String, String> {
+        let (endpoint, database, sql) = (self.endpoint.clone(), self.name.clone(), sql.into());
+        aside(move || endpoint.query(&database, &sql).map_err(|e| e.to_string())).await
+    }
 }
 
 async fn run(endpoint: Endpoint, database: String, sql: String) -> String {

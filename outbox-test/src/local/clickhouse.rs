@@ -127,17 +127,24 @@ impl ClickHouse {
         Restart { programs: self.programs.clone(), config: path.join("config.xml"), log: path.join("chd.log") }
     }
 
-    /// Starts it again with the same data on the same port; one that still runs is stopped first.
+    /// Starts it again with the same data on the same port; one that still runs is stopped first. One that aborts on its
+    /// way up, because a client was killed, gets another chance.
     pub(crate) fn restart(&mut self) -> Result<(), Error> {
         self.stop();
         let restart = self.restart_command();
-        let mut slot = lock(&self.process);
-        let process = slot.insert(restart.spawn()?);
         // Not /ping, which answers before the tables are loaded, also when that then fails. Its data's place, because a
         // stranger's server may have taken the port.
         let place = format!("{}/", self.dir.path().join("data").display());
         let answer = || self.endpoint.query("default", "SELECT path FROM system.disks WHERE name = 'default'");
-        wait_ready(NAME, process, &restart.log, || answer().is_ok_and(|path| path == place))
+        let mut slot = lock(&self.process);
+        for start in 1.. {
+            let process = slot.insert(restart.spawn()?);
+            match wait_ready(NAME, process, &restart.log, || answer().is_ok_and(|path| path == place)) {
+                Err(Error::Ended { status, .. }) if aborted(status) && start < STARTS_MAX => {}
+                result => return result,
+            }
+        }
+        unreachable!("the last start returns")
     }
 }
 

@@ -73,12 +73,11 @@ impl Up {
             tokio::select! {
                 biased;
                 changed = self.orders.changed() => {
-                    self.sent = 0;
                     if changed.is_err() {
                         return Ok(End::Peer);
                     }
-                    if self.orders.borrow_and_update().mode == Mode::Refuse && shared.take_cut(Mode::Refuse) {
-                        return Ok(End::Cut);
+                    if let Some(end) = self.obey(shared) {
+                        return Ok(end);
                     }
                 }
                 read = self.from_client.read(&mut buffer) => match read? {
@@ -95,12 +94,25 @@ impl Up {
         }
     }
 
+    /// Looks at a mode that was set.
+    fn obey(&mut self, shared: &Shared) -> Option<End> {
+        self.sent = 0;
+        let mode = self.orders.borrow_and_update().mode;
+        (mode == Mode::Refuse && shared.take_cut(mode)).then_some(End::Cut)
+    }
+
     async fn forward(&mut self, bytes: &[u8], shared: &Shared) -> io::Result<Option<End>> {
+        // Set while these bytes were under way: what went before them does not count.
+        if self.orders.has_changed().unwrap_or(false)
+            && let Some(end) = self.obey(shared)
+        {
+            return Ok(Some(end));
+        }
         let mode = self.orders.borrow().mode;
         match mode {
             Mode::Blackhole => return Ok(None),
             Mode::CutAfter(limit) if self.sent + bytes.len() as u64 >= limit => {
-                let allowed = usize::try_from(limit - self.sent).unwrap_or(usize::MAX);
+                let allowed = usize::try_from(limit.saturating_sub(self.sent)).unwrap_or(usize::MAX);
                 if shared.take_cut(mode) {
                     self.to_server.write_all(&bytes[..allowed]).await?;
                     return Ok(Some(End::Cut));
