@@ -271,7 +271,7 @@ impl<S: Store, C: Clock> Worker<S, C> {
         let mut step = std::pin::pin!(step);
         let pause = self.options.lease / RENEWALS;
         loop {
-            let left = self.machine.deadline().map_or(Duration::ZERO, |deadline| deadline.since(self.clock.now()));
+            let left = self.left();
             if left.is_zero() {
                 tracing::warn!("the lease ran out in the middle of a step: the batch comes again");
                 return Err(Fact::LeaseExpired);
@@ -282,11 +282,12 @@ impl<S: Store, C: Clock> Worker<S, C> {
                 () = tokio::time::sleep(pause.min(left)) => {}
             }
             let asked: Moment = self.clock.now();
-            // The step goes on while the lease is renewed.
+            // The step goes on while the lease is renewed, and no longer than the lease when there is no answer.
+            let left = self.left();
             let renewed = tokio::select! {
                 biased;
                 done = &mut step => return Ok(done),
-                renewed = tokio::time::timeout(left.max(pause), self.store.renew(claim, self.options.lease)) => renewed,
+                renewed = tokio::time::timeout(left, self.store.renew(claim, self.options.lease)) => renewed,
             };
             match renewed {
                 Ok(Ok(())) => self.machine.renewed(asked),
@@ -298,6 +299,11 @@ impl<S: Store, C: Clock> Worker<S, C> {
                 Err(_) => tracing::warn!("cannot renew the lease: no answer"),
             }
         }
+    }
+
+    /// How long the batch in hand may still be worked on.
+    fn left(&self) -> Duration {
+        self.machine.deadline().map_or(Duration::ZERO, |deadline| deadline.since(self.clock.now()))
     }
 
     async fn release(&mut self, release: Release) -> Fact {

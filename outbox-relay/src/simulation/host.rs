@@ -83,7 +83,7 @@ impl Host {
             options: options.clone(),
             machine: Machine::new(policy, world.draw(|rng| rng.u64(..))),
             // Every other host comes back under its old name: the attempt alone must be enough to tell its lives apart.
-            owner: Uuid::from_u64_pair(u64::from(self.no), if self.no % 2 == 0 { life } else { 0 }),
+            owner: Uuid::from_u64_pair(u64::from(self.no), if self.no.is_multiple_of(2) { life } else { 0 }),
             phase: lock(&self.phase).subscribe(),
             wake: Arc::clone(&self.wake),
             counters: Arc::default(),
