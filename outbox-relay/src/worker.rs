@@ -283,16 +283,17 @@ impl<S: Store, C: Clock> Worker<S, C> {
         let step = step.map(|done| done.unwrap_or_else(|_| Err(SinkError::unknown("sink", "the sink panicked"))));
         let mut step = std::pin::pin!(step);
         loop {
-            tokio::select! {
-                biased;
-                done = &mut step => return Ok(done),
-                () = tokio::time::sleep((self.options.lease / RENEWALS).min(self.left())) => {}
-            }
-            let (asked, left) = (self.clock.now(), self.left());
+            let left = self.left();
             if left.is_zero() {
                 tracing::warn!("the lease ran out in the middle of a step: the batch comes again");
                 return Err(Fact::LeaseExpired);
             }
+            tokio::select! {
+                biased;
+                done = &mut step => return Ok(done),
+                () = tokio::time::sleep((self.options.lease / RENEWALS).min(left)) => {}
+            }
+            let (asked, left) = (self.clock.now(), self.left());
             // The step goes on while the lease is renewed, and not a moment longer than the lease.
             let renewed = tokio::select! {
                 biased;
@@ -311,7 +312,7 @@ impl<S: Store, C: Clock> Worker<S, C> {
         }
     }
 
-    /// How much of the lease is left.
+    /// How long the batch in hand may still be worked on.
     fn left(&self) -> Duration {
         self.machine.deadline().map_or(Duration::ZERO, |deadline| deadline.since(self.clock.now()))
     }

@@ -169,7 +169,12 @@ impl Store for SqliteStore {
             .map(StoredEvent::try_from)
             .collect()
         });
-        parts::complete(claim, events.await?)
+        let events = parts::complete(claim, events.await?);
+        if events.is_err() {
+            // Settled and pruned by another relay while this one stood still: no alarm.
+            self.fenced("read", Durability::Process, claim, |_| Ok(())).await?;
+        }
+        events
     }
 
     async fn freeze(&self, claim: &Claim, drafts: Vec<PartDraft>) -> Result<Vec<PartRecord>, StoreError> {

@@ -97,6 +97,11 @@ pub(super) enum Faults {
         odds: Odds,
         lease: Duration,
     },
+    /// Calls of these names take this long on their way.
+    Slow {
+        operations: &'static [&'static str],
+        by: Duration,
+    },
     /// One fault at the step of this number, from 1; and before it the first delivery fails like this.
     At {
         step: u64,
@@ -114,6 +119,8 @@ impl Faults {
         match self {
             Self::None => QUICK,
             Self::Drawn { rng, odds, lease } => draw(rng, odds, *lease, side),
+            Self::Slow { operations, by } if operations.contains(&operation) => Trip { there: *by, ..QUICK },
+            Self::Slow { .. } => QUICK,
             Self::At { step: at, fate, side: only, first_delivery } => {
                 if step == *at && only.is_none_or(|only| only == side) {
                     return Trip { fate: *fate, ..QUICK };

@@ -7,6 +7,7 @@
 //!
 //! Left out: clocks that run at different speeds, and what only a real database or ClickHouse does.
 
+mod black_hole;
 mod every_step;
 mod faults;
 mod host;

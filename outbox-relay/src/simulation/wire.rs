@@ -109,8 +109,14 @@ impl Wire {
         let trip = self.leave(Side::Sink, operation).await;
         let (sink, world) = (self.sink.clone(), Arc::clone(&self.world));
         self.travel(trip, async move {
-            // Taken by the first poll of `effect`, before any other call can come between.
-            if let Fate::Sink(fault) = trip.fate {
+            let fault = match trip.fate {
+                Fate::Sink(fault) => Some(fault),
+                // Nobody is there to be told.
+                Fate::DieAfter => Some(SinkFault::LoseReply),
+                _ => None,
+            };
+            if let Some(fault) = fault {
+                // Taken by the first poll of `effect`, before any other call can come between.
                 sink.fail_next(fault);
                 world.ledger().seen.sink_crashes += u64::from(matches!(fault, SinkFault::Crash(_)));
             }

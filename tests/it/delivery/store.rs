@@ -210,6 +210,10 @@ async fn a_batch_that_lost_rows_is_never_given_out(world: &World, store: impl St
     world.conn().await.execute("DELETE FROM outbox_event WHERE payload LIKE '%user3@%'").await;
     let refused = store.read(&claim).await.expect_err("nine of ten");
     assert_eq!(refused.kind(), StoreErrorKind::Mismatch);
+    // To a relay that stood still while another one settled and pruned, it is no alarm.
+    store.settle(&claim).await.expect("settles");
+    let late = store.read(&claim).await.expect_err("settled");
+    assert_eq!(late.kind(), StoreErrorKind::LeaseLost);
 }
 
 async fn setting_up_twice_at_once_is_safe(world: &World, store: impl Store) {

@@ -1,0 +1,37 @@
+//! A destination and a database that stop answering in the middle of a delivery.
+
+use std::time::Duration;
+
+use outbox_core::BatchId;
+use tokio::time::sleep;
+
+use super::faults::Faults;
+use super::on_paused_clock;
+use super::world::World;
+use crate::options::RelayOptions;
+
+const LEASE: Duration = Duration::from_secs(30);
+const HOUR: Duration = Duration::from_secs(3600);
+const STARTED: Duration = Duration::from_secs(1);
+
+/// How often the one batch was claimed, a moment after its first lease ran out, when `silent` get no answer.
+fn claims_after_the_first_lease(silent: &'static [&'static str]) -> i32 {
+    on_paused_clock(async {
+        let world = World::new(1, 1, Faults::Slow { operations: silent, by: HOUR }, false).await;
+        let options = RelayOptions { batch_rows: 1, lease: LEASE, ..RelayOptions::default() };
+        world.commit(world.write(&[0]));
+        world.start(0, options);
+        sleep(LEASE + STARTED).await;
+        world.store.lease(BatchId(1)).expect("an open batch").attempt
+    })
+}
+
+#[test]
+fn a_slow_delivery_keeps_its_lease() {
+    assert_eq!(claims_after_the_first_lease(&["deliver"]), 1);
+}
+
+#[test]
+fn a_delivery_is_dropped_in_time_when_its_lease_cannot_be_renewed() {
+    assert_eq!(claims_after_the_first_lease(&["deliver", "renew"]), 2);
+}
