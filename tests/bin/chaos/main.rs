@@ -145,6 +145,9 @@ async fn chaos(arguments: &Arguments, seed: u64) -> Result<Verdict, Failure> {
     let drained = drain::drain(&source, &url, &database).await;
     let relays = relays.stop().await?;
     counts.relay_kills = relays.kills;
+    if let Source::Postgres(_) = source {
+        counts.truncated_partitions += relays.pruned;
+    }
 
     let committed = source.truth(&url).await?;
     let delivered = place::delivered(&database).await?;

@@ -72,7 +72,7 @@ struct Pruned {
     count: i64,
 }
 
-/// Prunes all the time. Returns how many partitions went; what the relays prune is not counted.
+/// Prunes all the time. Returns how many partitions went; what the relays prune, their logs say.
 async fn prune(url: &str, until: Instant) -> u64 {
     let mut pruned = 0;
     while Instant::now() < until {

@@ -44,6 +44,8 @@ pub(crate) struct Fleet {
 #[derive(Debug, Default)]
 pub(crate) struct Lives {
     pub(crate) kills: u64,
+    /// Partitions on PostgreSQL, rows on SQLite.
+    pub(crate) pruned: u64,
     pub(crate) sends: Sends,
 }
 
@@ -90,6 +92,7 @@ impl Running {
         while let Some(lives) = self.slots.join_next().await {
             let lives = lives??;
             all.kills += lives.kills;
+            all.pruned += lives.pruned;
             all.sends.add(lives.sends);
         }
         Ok(all)
@@ -149,10 +152,18 @@ impl Slot {
     fn buried(&mut self, relay: &Process) -> Result<(), Failure> {
         let lines = relay.output();
         self.lives.sends.read(lines.iter().map(String::as_str));
+        self.lives.pruned += lines.iter().map(|line| pruned(line)).sum::<u64>();
         let mut log = File::options().create(true).append(true).open(&self.log)?;
         lines.iter().try_for_each(|line| writeln!(log, "{line}"))?;
         Ok(())
     }
+}
+
+/// What a line of the log says about pruning.
+fn pruned(line: &str) -> u64 {
+    let line = Some(line).filter(|line| line.contains("\"pruned\":"));
+    let line: Option<serde_json::Value> = line.and_then(|line| serde_json::from_str(line).ok());
+    line.and_then(|line| line.get("pruned")?.as_u64()).unwrap_or(0)
 }
 
 /// SIGSTOP, a while, SIGCONT.
