@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use outbox_core::VarError;
+use outbox_core::{VarError, Vars};
 
 /// Delivers the events of a transactional outbox. Settings come from the environment and from .env, see .env.example.
 #[derive(Debug, Parser)]
@@ -103,13 +103,7 @@ impl fmt::Display for Failure {
 /// Runs the command with the process's arguments and environment.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let done = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(Failure::from)
-        .and_then(|runtime| runtime.block_on(perform(arguments)));
-    match done {
+    match run_command(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             // Nothing can be done when even this cannot be written.
@@ -122,13 +116,19 @@ pub fn main() -> ExitCode {
     }
 }
 
-async fn perform(arguments: Arguments) -> Result<(), Failure> {
+fn run_command(arguments: Arguments) -> Result<(), Failure> {
+    // Before the runtime: reading a `.env` file changes the environment, which is only sound while there is one thread.
     let vars = environment::load(arguments.env_file.as_deref())?;
     logging::start(&vars)?;
-    match arguments.command {
-        Task::Run { once } => run::run(&vars, once).await,
-        Task::Status { json } => status::status(&vars, json).await,
-        Task::Migrate { print: true, database } => migrate::print(&vars, database),
-        Task::Migrate { print: false, .. } => migrate::migrate(&vars).await,
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(perform(arguments.command, &vars))
+}
+
+async fn perform(task: Task, vars: &Vars) -> Result<(), Failure> {
+    match task {
+        Task::Run { once } => run::run(vars, once).await,
+        Task::Status { json } => status::status(vars, json).await,
+        Task::Migrate { print: true, database } => migrate::print(vars, database),
+        Task::Migrate { print: false, .. } => migrate::migrate(vars).await,
     }
 }
