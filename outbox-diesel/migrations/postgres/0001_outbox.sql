@@ -63,6 +63,7 @@ CREATE TABLE outbox_batch (
     error       text
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
 
+-- Each half of outbox_claim is a range of it, so that p_floor bounds what is walked.
 CREATE INDEX outbox_batch_free ON outbox_batch (route, parked, no);
 
 CREATE TABLE outbox_part (
@@ -215,9 +216,13 @@ BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
     RETURN QUERY
     UPDATE outbox_batch SET owner = p_owner, attempt = attempt + 1, lease_until = clock_timestamp() + p_lease
-     WHERE no = (SELECT b.no FROM outbox_batch b
-                  WHERE b.no >= p_floor AND b.route = p_route AND b.lease_until < clock_timestamp()
-                  ORDER BY b.parked, b.no LIMIT 1 FOR UPDATE SKIP LOCKED)
+     WHERE no = coalesce(
+        (SELECT b.no FROM outbox_batch b
+          WHERE b.route = p_route AND NOT b.parked AND b.no >= p_floor AND b.lease_until < clock_timestamp()
+          ORDER BY b.no LIMIT 1 FOR UPDATE SKIP LOCKED),
+        (SELECT b.no FROM outbox_batch b
+          WHERE b.route = p_route AND b.parked AND b.no >= p_floor AND b.lease_until < clock_timestamp()
+          ORDER BY b.no LIMIT 1 FOR UPDATE SKIP LOCKED))
     RETURNING *;
 END $$;
 
