@@ -7,7 +7,8 @@ use crate::error::{Error, Result};
 use crate::interrupt::foreground;
 use crate::stack::{NEEDED_BY_TESTS, Stack};
 
-/// Runs the tests and, whatever they said, the doc tests. The first failure is the one that is returned.
+/// Runs the doc tests and, whatever they said, the tests: last, so that their summary is what the run closes with. The
+/// first failure is the one that is returned.
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let stack = Stack::up(NEEDED_BY_TESTS)?;
     let env = stack.env();
@@ -21,12 +22,12 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     } else {
         with_env(&["test", "--workspace", "--lib", "--bins", "--tests"])
     };
-    let tests = foreground(tests.args(args));
-    if matches!(tests, Err(Error::Interrupted)) {
-        return tests;
-    }
     let docs = foreground(&mut with_env(&["test", "--workspace", "--doc"]));
-    tests.and(docs)
+    if matches!(docs, Err(Error::Interrupted)) {
+        return docs;
+    }
+    let tests = foreground(tests.args(args));
+    docs.and(tests)
 }
 
 fn nextest_is_installed() -> bool {
