@@ -322,14 +322,14 @@ impl<S: Store, C: Clock> Worker<S, C> {
         let span = self.span();
         let delay_ms = release.delay.as_millis() as u64;
         span.in_scope(|| tracing::info!(delay_ms, parked = release.parked, "released"));
-        match tokio::time::timeout(RELEASE_TIMEOUT, self.store.release(&claim, &release)).await {
-            Ok(Err(error)) if error.kind() != StoreErrorKind::LeaseLost => {
-                // Not worth more: the lease runs out by itself.
-                span.in_scope(|| tracing::warn!(%error, "cannot give the lease back"));
-                Fact::Released
-            }
-            _ => Fact::Released,
+        let released = tokio::time::timeout(RELEASE_TIMEOUT, self.store.release(&claim, &release)).await;
+        if let Ok(Err(error)) = released
+            && error.kind() != StoreErrorKind::LeaseLost
+        {
+            // Not worth more: the lease runs out by itself.
+            span.in_scope(|| tracing::warn!(%error, "cannot give the lease back"));
         }
+        Fact::Released
     }
 
     fn alarm(&mut self, error: &SinkError, message: &'static str) {

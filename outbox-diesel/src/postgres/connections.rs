@@ -64,7 +64,7 @@ impl Connections {
                 self.idle().push(conn);
                 Ok(done)
             }
-            Ok(Err(error)) => Err(store_error(operation)(error)),
+            Ok(Err(error)) => Err(store_error(operation, error)),
             Err(_) => Err(unavailable(operation, format!("PostgreSQL did not answer within {} s", limit.as_secs()))),
         }
     }

@@ -16,17 +16,15 @@ const SCHEMA: [(&str, &str); 5] = [
     ("permission denied", "grant the relay's user the outbox tables, sequence and functions"),
 ];
 
-pub(super) fn store_error(operation: &'static str) -> impl Fn(Error) -> StoreError {
-    move |error| {
-        if let Error::DeserializationError(source) = error {
-            let message = format!("a stored row cannot be read: {source}");
-            return StoreError::new(StoreErrorKind::Mismatch, operation, message);
-        }
-        let text = error.to_string();
-        let (kind, message) = match SCHEMA.iter().find(|(part, _)| text.contains(part)) {
-            Some((_, hint)) => (StoreErrorKind::Schema, format!("{text}; {hint}")),
-            None => (StoreErrorKind::Unavailable, format!("PostgreSQL: {text}")),
-        };
-        StoreError::new(kind, operation, message).with_source(error)
+pub(super) fn store_error(operation: &'static str, error: Error) -> StoreError {
+    if let Error::DeserializationError(source) = error {
+        let message = format!("a stored row cannot be read: {source}");
+        return StoreError::new(StoreErrorKind::Mismatch, operation, message);
     }
+    let text = error.to_string();
+    let (kind, message) = match SCHEMA.iter().find(|(part, _)| text.contains(part)) {
+        Some((_, hint)) => (StoreErrorKind::Schema, format!("{text}; {hint}")),
+        None => (StoreErrorKind::Unavailable, format!("PostgreSQL: {text}")),
+    };
+    StoreError::new(kind, operation, message).with_source(error)
 }

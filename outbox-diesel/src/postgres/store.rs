@@ -59,9 +59,9 @@ const READ: &str = "SELECT e.seq, e.id, e.event_type, e.version, e.occurred_at, 
 
 /// The outbox in a PostgreSQL database (13 or later).
 ///
-/// It works through a connection pooler in transaction mode. Every step is one short transaction; only sealing and
-/// freezing are synchronous commits, claims and settlements are not (losing one delivers the same part again under the
-/// same token).
+/// Every step is one short transaction, and no step relies on a setting of the session; behind a connection pooler in
+/// transaction mode it has not been tested, and such a pooler must know prepared statements. Only sealing and freezing are
+/// synchronous commits, claims and settlements are not (losing one delivers the same part again under the same token).
 #[derive(Clone)]
 pub struct PostgresStore {
     connections: Connections,
