@@ -6,11 +6,13 @@
 
 mod batch;
 mod clock;
+mod column_type;
 mod event;
 mod into_events;
 mod log;
 mod payload;
 mod retry;
+mod schema;
 mod sink;
 mod status;
 mod store;
@@ -18,11 +20,13 @@ mod vars;
 
 pub use batch::{BatchId, Claim, Frozen, Part, PartDraft, PartId, PartRecord, Route};
 pub use clock::{Clock, Moment};
+pub use column_type::{ClickHouseScalar, ClickHouseType, ColumnType};
 pub use event::{EVENT_BYTES_MAX, Event, NAME_BYTES_MAX, StoredEvent};
 pub use into_events::IntoEvents;
-pub use log::{EncodeError, EventLog, EventSchema, EventType};
+pub use log::{EncodeError, EventLog};
 pub use payload::PayloadWriter;
 pub use retry::{Backoff, Retry};
+pub use schema::{Column, ColumnRecord, Ddl, DdlRecord, EventSchema, EventType, Layout, SchemaRecord};
 pub use sink::{BoxFuture, DynSink, Recovery, Sink, SinkError, SinkErrorKind};
 pub use status::{BatchStatus, RouteStatus, Status};
 pub use store::{PlanRequest, Planned, Release, Store, StoreError, StoreErrorKind};
