@@ -39,9 +39,10 @@
 #[doc(inline)]
 pub use outbox_core::EventLog;
 pub use outbox_core::{
-    Backoff, BatchId, BatchStatus, Claim, Clock, EncodeError, Event, EventSchema, EventType, Frozen, IntoEvents,
-    Moment, Part, PartDraft, PartId, PartRecord, PlanRequest, Planned, Recovery, Release, Retry, Route, RouteStatus,
-    Sink, SinkError, SinkErrorKind, Status, Store, StoreError, StoreErrorKind, StoredEvent, VarError, Vars,
+    Backoff, BatchId, BatchStatus, Claim, ClickHouseScalar, ClickHouseType, Clock, Column, ColumnRecord, ColumnType,
+    Ddl, DdlRecord, EncodeError, Event, EventSchema, EventType, Frozen, IntoEvents, Layout, Moment, Part, PartDraft,
+    PartId, PartRecord, PlanRequest, Planned, Recovery, Release, Retry, Route, RouteStatus, SchemaRecord, Sink,
+    SinkError, SinkErrorKind, Status, Store, StoreError, StoreErrorKind, StoredEvent, VarError, Vars,
 };
 #[doc = include_str!("event_log.md")]
 #[doc(inline)]

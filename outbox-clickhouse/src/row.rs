@@ -18,7 +18,7 @@ use uuid::Uuid;
 /// #[derive(serde::Deserialize)]
 /// struct UserCreated { email: String }
 /// # impl EventSchema for UserCreated {
-/// #     const EVENT_TYPES: &'static [EventType] = &[EventType { name: "user_created", version: 1, table: "event_log" }];
+/// #     const EVENT_TYPES: &'static [EventType] = &[EventType::new("user_created", 1, "event_log")];
 /// # }
 ///
 /// async fn emails(client: &Client) -> Result<Vec<String>, Box<dyn std::error::Error>> {
@@ -108,7 +108,7 @@ mod tests {
     }
 
     impl EventSchema for UserCreated {
-        const EVENT_TYPES: &'static [EventType] = &[EventType { name: "user_created", version: 2, table: "event_log" }];
+        const EVENT_TYPES: &'static [EventType] = &[EventType::new("user_created", 2, "event_log")];
     }
 
     fn row(event_type: &str, version: i32, payload: &str) -> EventLogRow {

@@ -6,24 +6,32 @@
 
 mod batch;
 mod clock;
+mod column_type;
 mod event;
+mod hold;
 mod into_events;
 mod log;
 mod payload;
 mod retry;
+mod route;
+mod schema;
 mod sink;
 mod status;
 mod store;
 mod vars;
 
-pub use batch::{BatchId, Claim, Frozen, Part, PartDraft, PartId, PartRecord, Route};
+pub use batch::{BatchId, Claim, Frozen, Part, PartDraft, PartId, PartRecord};
 pub use clock::{Clock, Moment};
+pub use column_type::{ClickHouseScalar, ClickHouseType, ColumnType};
 pub use event::{EVENT_BYTES_MAX, Event, NAME_BYTES_MAX, StoredEvent};
+pub use hold::{HeldBatch, Hold, HoldReason};
 pub use into_events::IntoEvents;
-pub use log::{EncodeError, EventLog, EventSchema, EventType};
+pub use log::{EncodeError, EventLog};
 pub use payload::PayloadWriter;
 pub use retry::{Backoff, Retry};
+pub use route::{Route, RouteSpec, RouteStart};
+pub use schema::{Column, ColumnRecord, Ddl, DdlRecord, EventSchema, EventType, Layout, SchemaRecord};
 pub use sink::{BoxFuture, DynSink, Recovery, Sink, SinkError, SinkErrorKind};
 pub use status::{BatchStatus, RouteStatus, Status};
-pub use store::{PlanRequest, Planned, Release, Store, StoreError, StoreErrorKind};
+pub use store::{Load, PlanRequest, Planned, Release, ReplayRequest, Store, StoreError, StoreErrorKind};
 pub use vars::{VarError, Vars};

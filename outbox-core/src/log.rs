@@ -86,29 +86,6 @@ macro_rules! event_behind {
 event_behind!(&E);
 event_behind!(Box<E>);
 
-/// The names, versions and tables that a type can be stored under, known without a value of it. Derived with
-/// [`EventLog`].
-#[diagnostic::on_unimplemented(
-    message = "the event types of `{Self}` are not known",
-    label = "this type does not implement `EventSchema`",
-    note = "`#[derive(outbox::EventLog)]` on `{Self}` implements it too"
-)]
-pub trait EventSchema {
-    /// One entry for a struct, one per variant for an enum.
-    const EVENT_TYPES: &'static [EventType];
-}
-
-/// One entry of [`EventSchema::EVENT_TYPES`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct EventType {
-    /// The stored name.
-    pub name: &'static str,
-    /// The current version of the payload's shape.
-    pub version: i32,
-    /// The destination table.
-    pub table: &'static str,
-}
-
 /// An event could not be turned into an outbox row. Nothing was written. Names the field or the limit, never the value.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]

@@ -31,7 +31,7 @@ impl EventLog for UserCreated {
 }
 
 impl EventSchema for UserCreated {
-    const EVENT_TYPES: &'static [EventType] = &[EventType { name: "user_created", version: 1, table: "event_log" }];
+    const EVENT_TYPES: &'static [EventType] = &[EventType::new("user_created", 1, "event_log")];
 }
 
 /// `rows` events, now.

@@ -15,9 +15,9 @@ pub(super) fn emit(input: &DeriveInput, events: &[EventCase<'_>], paths: &Paths)
     let times = arms(events, |event| time(event, paths));
     let payloads = arms(events, |event| payload(event, paths));
 
-    let types = events.iter().map(|EventCase { name, version, table, .. }| {
-        quote!(#paths::EventType { name: #name, version: #version, table: #table })
-    });
+    let types = events
+        .iter()
+        .map(|EventCase { name, version, table, .. }| quote!(#paths::EventType::new(#name, #version, #table)));
     let ident = &input.ident;
     let mut bounded = input.generics.clone();
     bounded.make_where_clause().predicates.extend(bounds(&input.generics, events, paths));

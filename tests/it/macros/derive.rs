@@ -23,7 +23,7 @@ fn a_struct_needs_no_options() {
     assert_eq!((event.event_type(), event.version(), event.table()), ("http_request_seen", 1, "event_log"));
     assert_eq!((event.key(), event.occurred_at()), (None, None));
     assert_eq!(payload(&event), r#"{"type":"GET","status":null}"#);
-    let types = [EventType { name: "http_request_seen", version: 1, table: "event_log" }];
+    let types = [EventType::new("http_request_seen", 1, "event_log")];
     assert_eq!(HTTPRequestSeen::EVENT_TYPES, types);
 }
 
