@@ -30,7 +30,7 @@ pub mod wake;
 
 pub use backend::OutboxBackend;
 pub use environment::{environment, set_environment};
-pub use error::EnvironmentError;
+pub use error::{EnvironmentError, OutboxFull, is_outbox_full};
 pub use outcome::Outcome;
 pub use tables::{Tables, set_tables, tables};
 
