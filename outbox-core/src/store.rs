@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::{BatchId, Claim, HeldBatch, Hold, PartDraft, PartRecord, Retry, Route, RouteSpec, Status, StoredEvent};
+use crate::{BatchId, Claim, HeldBatch, Hold, PartDraft, PartRecord, Retry, Route, RouteSpec, SchemaRecord, Status, StoredEvent};
 
 /// An outbox in a database, as the relay sees it.
 ///
@@ -151,6 +151,19 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// # Errors
     /// [`StoreError`].
     fn replay(&self, request: &ReplayRequest) -> impl Future<Output = Result<Planned, StoreError>> + Send;
+
+    /// Keeps what is known of event types, for relays that do not know the Rust types. A record of the same name and version
+    /// replaces the one before.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn register(&self, schemas: &[SchemaRecord]) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Everything that was [registered](Store::register).
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn schemas(&self) -> impl Future<Output = Result<Vec<SchemaRecord>, StoreError>> + Send;
 
     /// Whether `emit` refuses events from now on, in every process, because the outbox is over its limits.
     ///

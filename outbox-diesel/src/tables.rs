@@ -150,7 +150,7 @@ fn check_name(variable: &str, name: &str) -> Result<(), VarError> {
     }
 }
 
-static TABLES: OnceLock<Tables> = OnceLock::new();
+static TABLES: OnceLock<Result<Tables, VarError>> = OnceLock::new();
 
 /// Names the tables that `emit` writes to in this process, before its first event. Without this call they are what
 /// `OUTBOX_SCHEMA` and `OUTBOX_TABLE_PREFIX` say, read once.
@@ -158,22 +158,18 @@ static TABLES: OnceLock<Tables> = OnceLock::new();
 /// # Errors
 /// [`VarError`] when others are in use already.
 pub fn set_tables(tables: Tables) -> Result<(), VarError> {
-    match TABLES.get_or_init(|| tables.clone()) {
-        used if *used == tables => Ok(()),
+    match TABLES.get_or_init(|| Ok(tables.clone())) {
+        Ok(used) if *used == tables => Ok(()),
         _ => Err(VarError::new("OUTBOX_TABLE_PREFIX", "events of this process go to other tables already")),
     }
 }
 
 /// The tables of this process. The first call settles it.
 ///
-/// # Panics
-/// When nobody called [`set_tables`] and a variable holds no name: an event must not go astray.
-#[must_use]
-pub fn tables() -> &'static Tables {
-    TABLES.get_or_init(|| match Tables::from_vars(&Vars::from_process()) {
-        Ok(tables) => tables,
-        Err(error) => panic!("{error}"),
-    })
+/// # Errors
+/// [`VarError`] when nobody called [`set_tables`] and a variable holds no name: an event must not go astray.
+pub fn tables() -> Result<&'static Tables, VarError> {
+    TABLES.get_or_init(|| Tables::from_vars(&Vars::from_process())).as_ref().map_err(Clone::clone)
 }
 
 #[cfg(test)]

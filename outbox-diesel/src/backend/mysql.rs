@@ -7,7 +7,7 @@ use diesel::serialize::{self, Output, ToSql};
 use diesel::sql_types::{BigInt, Integer, Nullable, Text};
 use outbox_core::{EVENT_BYTES_MAX, Event};
 
-use super::{Dialect, Hidden, OutboxBackend};
+use super::{Dialect, Hidden, OutboxBackend, process_tables};
 
 const INSERT: &str = "INSERT INTO outbox_event \
     (id, event_type, version, occurred_at, environment, destination, `key`, headers, payload, bytes) VALUES ";
@@ -57,7 +57,7 @@ impl OutboxBackend for Mysql {
         if rows.len() != 1 && rows.len() != STATEMENT_ROWS_MAX {
             pass.unsafe_to_cache_prepared();
         }
-        pass.push_sql(INSERT);
+        pass.push_sql(&process_tables()?.sql(INSERT));
         for (index, row) in rows.iter().enumerate() {
             pass.push_sql(if index == 0 { "(" } else { "), (" });
             pass.push_bind_param::<Text, _>(&row.id)?;

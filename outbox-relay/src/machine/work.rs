@@ -49,5 +49,6 @@ pub(super) fn part(claim: &Claim, events: &Arc<[StoredEvent]>, record: PartRecor
         events,
         frozen: record.draft.frozen,
         resend,
+        replay: claim.replay,
     }
 }
