@@ -36,7 +36,9 @@ pub(crate) fn encode_failed(error: EncodeError) -> Error {
 ///
 /// Diesel carries it in [`Error::QueryBuilderError`]; [`is_outbox_full`] finds it there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the outbox is full: too much waits for delivery, and OUTBOX_ON_FULL is `refuse`; `outbox status` says what stands in the way")]
+#[error(
+    "the outbox is full: too much waits for delivery, and OUTBOX_ON_FULL is `refuse`; `outbox status` says what stands in the way"
+)]
 pub struct OutboxFull;
 
 pub(crate) fn outbox_full() -> Error {

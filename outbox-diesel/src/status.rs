@@ -40,7 +40,12 @@ pub(crate) struct FailingRow {
 
 impl RouteRow {
     /// With the open batches that failed, and what the route was opened with.
-    pub(crate) fn status(self, failing: Vec<FailingRow>, ordered: bool, event_types: Option<Vec<String>>) -> RouteStatus {
+    pub(crate) fn status(
+        self,
+        failing: Vec<FailingRow>,
+        ordered: bool,
+        event_types: Option<Vec<String>>,
+    ) -> RouteStatus {
         RouteStatus {
             route: self.route,
             unsealed_events: self.unsealed.unsigned_abs(),

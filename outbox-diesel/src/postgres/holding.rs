@@ -12,19 +12,20 @@ use super::store::interval;
 impl PostgresStore {
     pub(super) async fn hold_events(&self, claim: &Claim, hold: &Hold) -> Result<BatchId, StoreError> {
         let events = || hold.events.iter();
-        let ordinals: Vec<u32> = (0..).take(hold.events.len()).collect();
+        let all: Vec<u32> = (0..).take(hold.events.len()).collect();
         let held: MaybeNumber = self
             .step("hold", async |conn| {
                 self.sql(
-                    "SELECT outbox_hold($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::interval, \
-                     $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) AS number",
+                    "SELECT outbox_hold($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::interval, \
+                     $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) AS number",
                 )
                 .bind::<BigInt, _>(claim.batch.0)
                 .bind::<SqlUuid, _>(claim.owner)
                 .bind::<Integer, _>(claim.attempt)
                 .bind::<Nullable<Integer>, _>(hold.part)
                 .bind::<Text, _>(&hold.table)
-                .bind::<Text, _>(crate::ordinals::encode(&ordinals))
+                .bind::<Text, _>(crate::ordinals::encode(&hold.ordinals))
+                .bind::<Text, _>(crate::ordinals::encode(&all))
                 .bind::<Bool, _>(hold.reason.dead)
                 .bind::<Nullable<Integer>, _>(hold.reason.code)
                 .bind::<Text, _>(&hold.reason.error)
@@ -45,9 +46,7 @@ impl PostgresStore {
                 )
                 .bind::<Array<Text>, _>(events().map(|stored| &stored.event.payload).collect::<Vec<_>>())
                 .bind::<Array<Integer>, _>(
-                    events()
-                        .map(|stored| i32::try_from(stored.event.bytes()).unwrap_or(i32::MAX))
-                        .collect::<Vec<_>>(),
+                    events().map(|stored| i32::try_from(stored.event.bytes()).unwrap_or(i32::MAX)).collect::<Vec<_>>(),
                 )
                 .get_result(conn)
                 .await
@@ -88,9 +87,8 @@ impl PostgresStore {
 
     /// Calls one of the functions that take a held batch and say whether there was one.
     pub(super) async fn on_held(&self, operation: &'static str, sql: &str, batch: BatchId) -> Result<bool, StoreError> {
-        let answer: Flag = self
-            .step(operation, async |conn| self.sql(sql).bind::<BigInt, _>(batch.0).get_result(conn).await)
-            .await?;
+        let answer: Flag =
+            self.step(operation, async |conn| self.sql(sql).bind::<BigInt, _>(batch.0).get_result(conn).await).await?;
         Ok(answer.flag)
     }
 }

@@ -56,9 +56,8 @@ impl PostgresStore {
     }
 
     pub(super) async fn measure(&self) -> Result<Load, StoreError> {
-        let row: LoadRow = self
-            .step("load", async |conn| self.sql("SELECT * FROM outbox_load()").get_result(conn).await)
-            .await?;
+        let row: LoadRow =
+            self.step("load", async |conn| self.sql("SELECT * FROM outbox_load()").get_result(conn).await).await?;
         Ok(Load {
             rows: row.waiting.unsigned_abs(),
             bytes: row.stored_bytes.unsigned_abs(),

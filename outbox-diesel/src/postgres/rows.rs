@@ -1,10 +1,10 @@
 //! Rows of the outbox tables and functions, and what they become.
 
 use chrono::{DateTime, Utc};
+use diesel::QueryableByName;
 use diesel::deserialize;
 use diesel::pg::Pg;
 use diesel::row::NamedRow;
-use diesel::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use outbox_core::{Event, HeldBatch, StoredEvent};
 use uuid::Uuid;

@@ -24,9 +24,9 @@ const SLOT_BITS: &str = ">> 20)";
 /// [`MIGRATIONS`] for tables elsewhere: with their prefix, in their schema, with their size of a slot.
 #[must_use]
 pub fn migrations(tables: &Tables) -> Vec<String> {
-    let schema = tables.schema().map(|schema| {
-        format!("CREATE SCHEMA IF NOT EXISTS {schema};\nSET LOCAL search_path TO {schema};\n\n")
-    });
+    let schema = tables
+        .schema()
+        .map(|schema| format!("CREATE SCHEMA IF NOT EXISTS {schema};\nSET LOCAL search_path TO {schema};\n\n"));
     let render = |sql: &&str| {
         let sql = tables.unqualified(sql).replace(SLOT_BITS, &format!(">> {})", tables.slot_bits()));
         format!("{}{sql}", schema.as_deref().unwrap_or_default())

@@ -114,14 +114,12 @@ impl PostgresStore {
 
     async fn still_held(&self, operation: &'static str, claim: &Claim) -> Result<(), StoreError> {
         self.fenced(operation, async |conn| {
-            self.sql(
-                "SELECT EXISTS (SELECT FROM outbox_batch WHERE no = $1 AND owner = $2 AND attempt = $3) AS flag",
-            )
-            .bind::<BigInt, _>(claim.batch.0)
-            .bind::<SqlUuid, _>(claim.owner)
-            .bind::<Integer, _>(claim.attempt)
-            .get_result(conn)
-            .await
+            self.sql("SELECT EXISTS (SELECT FROM outbox_batch WHERE no = $1 AND owner = $2 AND attempt = $3) AS flag")
+                .bind::<BigInt, _>(claim.batch.0)
+                .bind::<SqlUuid, _>(claim.owner)
+                .bind::<Integer, _>(claim.attempt)
+                .get_result(conn)
+                .await
         })
         .await
     }
@@ -129,7 +127,8 @@ impl PostgresStore {
 
 impl Store for PostgresStore {
     async fn setup(&self) -> Result<(), StoreError> {
-        let installed = self.connections.run("setup", LONG_STEP_TIMEOUT, async |conn| setup::setup(&self.tables, conn).await);
+        let installed =
+            self.connections.run("setup", LONG_STEP_TIMEOUT, async |conn| setup::setup(&self.tables, conn).await);
         setup::installed(installed.await?)
     }
 
@@ -186,9 +185,8 @@ impl Store for PostgresStore {
 
     async fn read(&self, claim: &Claim) -> Result<Vec<StoredEvent>, StoreError> {
         let read = self.step("read", async |conn| self.reading.read(claim, conn).await).await?;
-        let events = read.ok_or_else(|| {
-            StoreError::new(StoreErrorKind::Mismatch, "read", "the batch's bounds are unreadable")
-        });
+        let events =
+            read.ok_or_else(|| StoreError::new(StoreErrorKind::Mismatch, "read", "the batch's bounds are unreadable"));
         let events = events.and_then(|events| parts::complete(claim, events));
         if events.is_err() {
             // Settled and pruned by another relay while this one stood still: no alarm.
