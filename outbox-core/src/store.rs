@@ -9,7 +9,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::{BatchId, Claim, HeldBatch, Hold, PartDraft, PartRecord, Retry, Route, RouteSpec, SchemaRecord, Status, StoredEvent};
+use crate::{
+    BatchId, Claim, HeldBatch, Hold, PartDraft, PartRecord, Retry, Route, RouteSpec, SchemaRecord, Status, StoredEvent,
+};
 
 /// An outbox in a database, as the relay sees it.
 ///
@@ -92,7 +94,9 @@ pub trait Store: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<PartRecord>, StoreError>> + Send;
 
     /// Moves events of a claimed batch into a new, held batch of the same route, so that the others can be settled and
-    /// pruned. All or nothing, and durable.
+    /// pruned. In the claimed batch they are in a part that is done from then on: the part that they were in, or, where they
+    /// were in none, one that is stored for it, because whoever claims the batch again must not freeze them. All or nothing,
+    /// and durable.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -187,10 +191,7 @@ pub trait Store: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError`].
-    fn held_events(
-        &self,
-        batch: BatchId,
-    ) -> impl Future<Output = Result<Option<Vec<StoredEvent>>, StoreError>> + Send;
+    fn held_events(&self, batch: BatchId) -> impl Future<Output = Result<Option<Vec<StoredEvent>>, StoreError>> + Send;
 
     /// Lets a held batch be tried now: a dead one under new tokens, after a look whether its events have arrived
     /// meanwhile. False: there is no such held batch, or it is in a relay's hands.

@@ -12,19 +12,20 @@ use super::store::interval;
 impl PostgresStore {
     pub(super) async fn hold_events(&self, claim: &Claim, hold: &Hold) -> Result<BatchId, StoreError> {
         let events = || hold.events.iter();
-        let ordinals: Vec<u32> = (0..).take(hold.events.len()).collect();
+        let all: Vec<u32> = (0..).take(hold.events.len()).collect();
         let held: MaybeNumber = self
             .step("hold", async |conn| {
                 self.sql(
-                    "SELECT outbox_hold($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::interval, \
-                     $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) AS number",
+                    "SELECT outbox_hold($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::interval, \
+                     $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) AS number",
                 )
                 .bind::<BigInt, _>(claim.batch.0)
                 .bind::<SqlUuid, _>(claim.owner)
                 .bind::<Integer, _>(claim.attempt)
                 .bind::<Nullable<Integer>, _>(hold.part)
                 .bind::<Text, _>(&hold.table)
-                .bind::<Text, _>(crate::ordinals::encode(&ordinals))
+                .bind::<Text, _>(crate::ordinals::encode(&hold.ordinals))
+                .bind::<Text, _>(crate::ordinals::encode(&all))
                 .bind::<Bool, _>(hold.reason.dead)
                 .bind::<Nullable<Integer>, _>(hold.reason.code)
                 .bind::<Text, _>(&hold.reason.error)

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use chrono::DateTime;
 use outbox_core::{
-    BatchId, BatchStatus, Claim, HeldBatch, Hold, Load, Moment, PartDraft, PartRecord, Release, Route, RouteStatus, Status,
-    StoreError, StoreErrorKind, StoredEvent,
+    BatchId, BatchStatus, Claim, Frozen, HeldBatch, Hold, Load, Moment, PartDraft, PartRecord, Release, Route,
+    RouteStatus, Status, StoreError, StoreErrorKind, StoredEvent,
 };
 use uuid::Uuid;
 
@@ -206,6 +206,13 @@ impl State {
             part = Some(record.clone());
             (record.done, record.token) = (true, spent);
         }
+        if part.is_none() {
+            // Whoever claims the batch again must not freeze them.
+            let no = batch.parts.last().map_or(0, |part| part.no + 1);
+            let draft =
+                PartDraft { table: hold.table.clone(), ordinals: hold.ordinals.clone(), frozen: Frozen::default() };
+            batch.parts.push(PartRecord { no, token: spent, done: true, draft });
+        }
         let ordinals = (0..).take(hold.events.len()).collect();
         let parts = part.filter(|_| !hold.reason.dead).map(|part| PartRecord {
             no: 0,
@@ -229,6 +236,22 @@ impl State {
         aside.held = Some(held);
         self.batches.insert(id, aside);
         Ok(id)
+    }
+
+    pub(super) fn ids_of(&self, batch: BatchId) -> Vec<Uuid> {
+        let Some(batch) = self.batches.get(&batch) else { return Vec::new() };
+        match &batch.held {
+            Some(held) => held.events.iter().map(|stored| stored.event.id).collect(),
+            None => batch.seqs.iter().filter_map(|seq| self.rows.get(seq)).map(|row| row.event.id).collect(),
+        }
+    }
+
+    pub(super) fn held_ids(&self, route: &Route) -> Vec<Uuid> {
+        let mine = self.batches.values().filter(|batch| batch.route == *route);
+        mine.filter_map(|batch| batch.held.as_ref())
+            .flat_map(|held| &held.events)
+            .map(|stored| stored.event.id)
+            .collect()
     }
 
     pub(super) fn held_batches(&self, limit: u32) -> Vec<HeldBatch> {

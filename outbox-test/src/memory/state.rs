@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use outbox_core::{
-    BatchId, Event, Moment, PlanRequest, Planned, ReplayRequest, Route, RouteSpec, RouteStart, SchemaRecord, StoreError,
-    StoreErrorKind,
+    BatchId, Event, Moment, PlanRequest, Planned, ReplayRequest, Route, RouteSpec, RouteStart, SchemaRecord,
+    StoreError, StoreErrorKind,
 };
 
 use super::batches::Batch;
@@ -129,7 +129,11 @@ impl State {
     }
 
     /// Seals events that the route has had once more.
-    pub(super) fn replay(&mut self, request: &ReplayRequest, moment: impl Fn(Moment) -> bool) -> Result<Planned, StoreError> {
+    pub(super) fn replay(
+        &mut self,
+        request: &ReplayRequest,
+        moment: impl Fn(Moment) -> bool,
+    ) -> Result<Planned, StoreError> {
         let progress = progress(&mut self.routes, "replay", &request.route)?;
         let had = |seq: &i64, row: &Row| row.committed && !progress.waiting.contains(seq) && progress.wants(&row.event);
         let rows = self.rows.iter().filter(|(seq, row)| had(seq, row) && moment(row.written_at));

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use outbox_core::{
-    BatchId, Claim, Clock, EncodeError, EventLog, HeldBatch, Hold, Load, Moment, PartDraft, PartRecord, PlanRequest, Planned,
-    Release, ReplayRequest, Route, RouteSpec, SchemaRecord, Status, Store, StoreError, StoreErrorKind, StoredEvent,
+    BatchId, Claim, Clock, EncodeError, EventLog, HeldBatch, Hold, Load, Moment, PartDraft, PartRecord, PlanRequest,
+    Planned, Release, ReplayRequest, Route, RouteSpec, SchemaRecord, Status, Store, StoreError, StoreErrorKind,
+    StoredEvent,
 };
 use uuid::Uuid;
 
@@ -88,6 +89,24 @@ impl MemoryStore {
     #[must_use]
     pub fn sealed(&self) -> Vec<SealedBatch> {
         self.state().sealed.clone()
+    }
+
+    /// The ids of an open batch's events, in their order; empty when it is settled.
+    #[must_use]
+    pub fn events_of(&self, batch: BatchId) -> Vec<Uuid> {
+        self.state().ids_of(batch)
+    }
+
+    /// The ids of the events that a route has put aside.
+    #[must_use]
+    pub fn held_ids(&self, route: &Route) -> Vec<Uuid> {
+        self.state().held_ids(route)
+    }
+
+    /// Whether `emit` is to be refused, as [`set_full`](Store::set_full) said last.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.state().full
     }
 
     /// Who holds `batch`. None: it is settled, or was never sealed.

@@ -1,7 +1,8 @@
 
 -- Moves events of a claimed batch into a batch of their own that does not hold up pruning. NULL: the lease is lost.
+-- p_ordinals: where they are in the claimed batch; p_all: where they are in the new one, which is 0 to the last.
 CREATE FUNCTION outbox_hold(
-    p_no bigint, p_owner uuid, p_attempt integer, p_part integer, p_destination text, p_ordinals text,
+    p_no bigint, p_owner uuid, p_attempt integer, p_part integer, p_destination text, p_ordinals text, p_all text,
     p_dead boolean, p_code integer, p_error text, p_delay interval,
     p_seqs bigint[], p_ids uuid[], p_types text[], p_versions integer[], p_occurred timestamptz[], p_environments text[],
     p_keys text[], p_headers text[], p_payloads text[], p_bytes integer[]
@@ -25,9 +26,12 @@ BEGIN
     -- A token is one part's: it goes with the part, and what stays behind only says that nothing is left to do.
     SELECT * INTO moved FROM outbox_part WHERE batch = p_no AND no = p_part;
     UPDATE outbox_part SET token = gen_random_uuid(), done = true WHERE batch = p_no AND no = p_part;
-    IF moved.batch IS NOT NULL AND NOT p_dead THEN
+    IF moved.batch IS NULL THEN -- whoever claims the batch again must not freeze them
+        INSERT INTO outbox_part (batch, no, destination, ordinals, statement, mark, done)
+        SELECT p_no, coalesce(max(no) + 1, 0), p_destination, p_ordinals, '', '', true FROM outbox_part WHERE batch = p_no;
+    ELSIF NOT p_dead THEN
         INSERT INTO outbox_part (batch, no, token, destination, ordinals, statement, mark)
-        VALUES (new_no, 0, moved.token, moved.destination, p_ordinals, moved.statement, moved.mark);
+        VALUES (new_no, 0, moved.token, moved.destination, p_all, moved.statement, moved.mark);
     END IF;
     RETURN new_no;
 END $$;
