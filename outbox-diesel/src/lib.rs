@@ -9,7 +9,7 @@
 
 pub mod aio;
 mod backend;
-#[cfg(feature = "mysql")]
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
 mod cut;
 mod environment;
 mod error;
