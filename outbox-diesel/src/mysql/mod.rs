@@ -19,7 +19,7 @@ mod rows;
 mod setup;
 mod store;
 
-pub use setup::MIGRATIONS;
+pub use setup::{MIGRATIONS, migrations};
 pub use store::MySqlStore;
 
 /// The database's clock in microseconds, as the columns have it. Of the statement's begin: waiting for a lock counts.
