@@ -12,7 +12,7 @@ use crate::Tables;
 /// be copied into the service's own migrations.
 pub const MIGRATIONS: &[&str] = &[include_str!("../../migrations/sqlite/0001_outbox.sql")];
 
-/// [`MIGRATIONS`] for tables elsewhere: with their prefix.
+/// [`MIGRATIONS`] for tables with another prefix.
 #[must_use]
 pub fn migrations(tables: &Tables) -> Vec<String> {
     MIGRATIONS.iter().map(|sql| tables.unqualified(sql).into_owned()).collect()
