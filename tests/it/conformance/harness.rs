@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use diesel::connection::{SimpleConnection, TransactionManager as _};
 use diesel::{Connection, SqliteConnection};
-use diesel_async::{AsyncConnection, AsyncMysqlConnection, AsyncPgConnection, SimpleAsyncConnection, TransactionManager as _};
+use diesel_async::{
+    AsyncConnection, AsyncMysqlConnection, AsyncPgConnection, SimpleAsyncConnection, TransactionManager as _,
+};
 use outbox::clickhouse::{ClickHouseSettings, ClickHouseSink};
 use outbox::mysql::MySqlStore;
 use outbox::postgres::PostgresStore;
@@ -23,6 +25,8 @@ pub(super) struct Memory(ManualClock, MemoryStore);
 impl StoreHarness for Memory {
     type Store = MemoryStore;
     type Tx = MemoryTransaction;
+
+    const TELLS_THE_TIME: bool = false;
 
     async fn create() -> Self {
         let clock = ManualClock::new();

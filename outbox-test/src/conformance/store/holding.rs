@@ -116,24 +116,24 @@ pub async fn events_that_were_in_no_part_are_not_frozen_again<H: StoreHarness>()
 pub async fn parked_batches_of_a_table_wait_for_the_first<H: StoreHarness>() {
     let (harness, store) = opened::<H>().await;
     let main = Route::default();
-    for prefix in ["a", "b"] {
-        emit(&harness, &Sample::many(prefix, 1)).await;
-        plan(&store, &main, 10).await;
-        let claim = claim(&store, &main).await;
-        let events = read(&store, &claim).await;
-        let mut parked = hold(&events, None, &[0], false);
+    emit(&harness, &Sample::many("k", 2)).await;
+    plan(&store, &main, 10).await;
+    let batch = claim(&store, &main).await;
+    let events = read(&store, &batch).await;
+    for ordinal in [0, 1] {
+        let mut parked = hold(&events, None, &[ordinal], false);
         // The second would wait long, were it not for the first.
-        parked.delay = if prefix == "a" { Duration::ZERO } else { LONG };
-        store.hold(&claim, &parked).await.expect("holds");
-        store.settle(&claim).await.expect("settles");
+        parked.delay = if ordinal == 0 { Duration::ZERO } else { LONG };
+        store.hold(&batch, &parked).await.expect("holds");
     }
+    store.settle(&batch).await.expect("settles");
     harness.elapse(TICK).await;
     let first = claim(&store, &main).await;
-    assert_eq!(keys(&store, &first).await, ["a000000"]);
+    assert_eq!(keys(&store, &first).await, ["k000000"]);
     assert!(try_claim(&store, &main).await.is_none(), "behind the first");
     store.settle(&first).await.expect("settles");
     let second = claim(&store, &main).await;
-    assert_eq!(keys(&store, &second).await, ["b000000"], "at once");
+    assert_eq!(keys(&store, &second).await, ["k000001"], "at once");
     store.settle(&second).await.expect("settles");
     assert_eq!(deliver_all(&store, &main).await, [""; 0]);
 }

@@ -14,6 +14,8 @@
 //!     type Store = MemoryStore;
 //!     type Tx = Tx;
 //!
+//!     const TELLS_THE_TIME: bool = false;
+//!
 //!     async fn create() -> Self {
 //!         let clock = ManualClock::new();
 //!         Self(clock.clone(), MemoryStore::new(clock))
@@ -67,6 +69,9 @@ pub trait StoreHarness: Send + Sync + Sized + 'static {
 
     /// Whether one transaction can write while another is open that has written. Without it, nothing commits late.
     const CONCURRENT_WRITERS: bool = true;
+
+    /// Whether the database's clock knows the date, so that a replay can be limited to a time.
+    const TELLS_THE_TIME: bool = true;
 
     /// How long a process may go on taking events after the outbox was said to be full.
     const FULL_IS_SEEN_WITHIN: Duration = Duration::ZERO;

@@ -58,8 +58,10 @@ pub async fn replayed_events_are_sealed_again<H: StoreHarness>() {
     let samples = Sample::many("k", 10);
     emit(&harness, &samples).await;
     assert_eq!(deliver_all(&store, &main).await.len(), 10);
-    let nothing = ReplayRequest { to: DateTime::UNIX_EPOCH, ..replay(&main, false) };
-    assert_eq!(store.replay(&nothing).await.expect("seals").rows, 0);
+    if H::TELLS_THE_TIME {
+        let nothing = ReplayRequest { to: DateTime::UNIX_EPOCH, ..replay(&main, false) };
+        assert_eq!(store.replay(&nothing).await.expect("seals").rows, 0);
+    }
     for all in [false, true] {
         let sealed = store.replay(&replay(&main, all)).await.expect("seals");
         assert_eq!((sealed.rows, sealed.batches), (10, 3));

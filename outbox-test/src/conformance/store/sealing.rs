@@ -104,7 +104,9 @@ pub async fn rolled_back_events_are_never_seen<H: StoreHarness>() {
     emit(&harness, &Sample::many("a", 2)).await;
     let mut tx = harness.begin().await;
     assert!(tx.emit(&Sample::many("gone", 3)).await);
-    assert_eq!(plan(&store, &main, 10).await.rows, 2, "what is not committed is not there");
+    if H::CONCURRENT_WRITERS {
+        assert_eq!(plan(&store, &main, 10).await.rows, 2, "what is not committed is not there");
+    }
     tx.rollback().await;
     emit(&harness, &Sample::many("b", 2)).await;
     assert_eq!(deliver_all(&store, &main).await, ["a000000", "a000001", "b000000", "b000001"]);
