@@ -64,7 +64,13 @@ impl Relay {
     /// # }
     /// ```
     pub fn builder<S: Store>(store: S) -> RelayBuilder<S> {
-        RelayBuilder { store, sink: None, options: RelayOptions::default(), wake: Arc::default(), forwarders: Vec::new() }
+        RelayBuilder {
+            store,
+            sink: None,
+            options: RelayOptions::default(),
+            wake: Arc::default(),
+            forwarders: Vec::new(),
+        }
     }
 
     /// Looks for events now instead of at the next poll. Cheap; call it after a commit.

@@ -81,6 +81,7 @@ pub(crate) async fn try_part(sink: &ClickHouseSink, events: Vec<StoredEvent>) ->
         events: events.into(),
         frozen,
         resend: false,
+        replay: false,
     })
 }
 
