@@ -44,12 +44,12 @@ impl Guard {
             Self::Token => format!("{sql}{NEW_TOKENS}"),
             Self::OpenBatches => replace(BASES, "FROM (SELECT base FROM outbox_cursor) s"),
             Self::OneStatement => {
-                replace(BASES, "FROM (SELECT unnest(open) AS base UNION ALL SELECT base FROM outbox_cursor) s")
-                    .replace("p record; done xid8;", "p record; open pg_snapshot[]; done xid8;")
-                    .replace(
-                        "-- ONE statement",
-                        "open := ARRAY(SELECT base FROM outbox_batch WHERE NOT held); PERFORM pg_sleep(0.3); -- two statements, not",
-                    )
+                let bases = "FROM (SELECT unnest(open) AS base UNION ALL SELECT base FROM outbox_cursor) s";
+                replace(BASES, bases).replace(
+                    "BEGIN\n    SELECT min(x::text",
+                    "DECLARE open pg_snapshot[];\nBEGIN open := ARRAY(SELECT base FROM outbox_batch WHERE NOT held); \
+                     PERFORM pg_sleep(0.3);\n    SELECT min(x::text",
+                )
             }
         }
     }

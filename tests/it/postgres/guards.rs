@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use outbox::postgres::PostgresStore;
-use outbox::{Frozen, PartDraft, PlanRequest, Route, RouteSpec, Store, StoreErrorKind};
+use outbox::{Frozen, PartDraft, PlanRequest, Release, Route, RouteSpec, Store, StoreErrorKind};
 use outbox_test::proxy::{FaultProxy, Mode};
 use uuid::Uuid;
 
@@ -106,7 +106,11 @@ async fn sealing_and_freezing_are_durable_whatever_the_default_is() {
         CREATE CONSTRAINT TRIGGER see AFTER INSERT ON outbox_batch DEFERRABLE INITIALLY DEFERRED
             FOR EACH ROW EXECUTE FUNCTION see();
         CREATE CONSTRAINT TRIGGER see AFTER INSERT ON outbox_part DEFERRABLE INITIALLY DEFERRED
-            FOR EACH ROW EXECUTE FUNCTION see();";
+            FOR EACH ROW EXECUTE FUNCTION see();
+        CREATE FUNCTION see_claim() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            INSERT INTO seen VALUES ('claim ' || NEW.attempt, current_setting('synchronous_commit')); RETURN NULL; END $$;
+        CREATE CONSTRAINT TRIGGER see_claim AFTER UPDATE OF attempt ON outbox_batch DEFERRABLE INITIALLY DEFERRED
+            FOR EACH ROW EXECUTE FUNCTION see_claim();";
     world.conn().await.execute(triggers).await;
     let store = world.postgres().await;
     create_users(&mut world.conn().await, 0..10).await;
@@ -114,7 +118,12 @@ async fn sealing_and_freezing_are_durable_whatever_the_default_is() {
     let claim = store.claim(&Route::default(), Uuid::new_v4(), LONG).await.expect("claims").expect("a batch");
     let draft = PartDraft { table: "event_log".into(), ordinals: (0..10).collect(), frozen: Frozen::default() };
     store.freeze(&claim, vec![draft]).await.expect("freezes");
-    for table in ["outbox_batch", "outbox_part"] {
+    // What has parts may be sent without anything durable in between.
+    let again = Release { delay: Duration::ZERO, error: None, parked: false };
+    store.release(&claim, &again).await.expect("released");
+    store.claim(&Route::default(), Uuid::new_v4(), LONG).await.expect("claims").expect("the batch again");
+    assert_eq!(world.conn().await.count("seen WHERE source = 'claim 1' AND synchronous_commit = 'off'").await, 1);
+    for table in ["outbox_batch", "outbox_part", "claim 2"] {
         let durable = format!("seen WHERE source = '{table}' AND synchronous_commit = 'on'");
         assert_eq!(world.conn().await.count(&durable).await, 1, "{table}");
     }

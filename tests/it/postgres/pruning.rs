@@ -15,17 +15,36 @@ use crate::world::{Kind, World};
 
 const ONE_STATEMENT: &str =
     "FROM (SELECT base FROM outbox_batch WHERE NOT held UNION ALL SELECT base FROM outbox_cursor) s";
+const UNDER_THE_LOCK: &str = "SELECT s.done, s.pending INTO done, pending FROM outbox_settled() s;";
+const FIRST_LOOK: &str = "SELECT s.done INTO done FROM outbox_settled() s;";
+const LOCK: &str = "EXECUTE format('LOCK TABLE ONLY";
 
-/// How many of the events of a plan that commits between two looks of the pruning are left. The lock on the cursors stops the
-/// pruning where it looks at them; the plan commits; the pruning goes on.
-async fn events_left_after_a_plan_in_the_middle_of_pruning(sql: &str) -> i64 {
+fn replaced(sql: &str, from: &str, to: &str) -> String {
+    assert_eq!(sql.matches(from).count(), 1, "the migration has changed: where is {from}?");
+    sql.replace(from, to)
+}
+
+/// The migration whose pruning does not look again under the lock.
+fn without_the_second_bound(sql: &str) -> String {
+    let first =
+        replaced(sql, FIRST_LOOK, "SELECT s.done, s.pending INTO done, pending FROM outbox_settled() s -- once\n;");
+    replaced(&first, UNDER_THE_LOCK, "")
+}
+
+/// An outbox of thirty events, from this SQL.
+async fn outbox(sql: &str) -> (World, PostgresStore) {
     let world = World::bare(Kind::Postgres, ClickHouseDatabase::create().await).await;
-    let mut planner = world.conn().await;
-    planner.execute(&format!("BEGIN; {sql}; COMMIT")).await;
+    world.conn().await.execute(&format!("BEGIN; {sql}; COMMIT")).await;
     let store = world.postgres().await;
     store.open(&RouteSpec::default()).await.expect("opens");
-    planner.execute(&events("a", 30)).await;
-    planner.execute("BEGIN; LOCK TABLE outbox_cursor IN ACCESS EXCLUSIVE MODE").await;
+    world.conn().await.execute(&events("a", 30)).await;
+    (world, store)
+}
+
+/// How many events are left when pruning is stopped by a lock, `meanwhile` commits, and pruning goes on.
+async fn events_left(world: &World, store: &PostgresStore, lock: &str, meanwhile: &str) -> i64 {
+    let mut other = world.conn().await;
+    other.execute(&format!("BEGIN; {lock}")).await;
     let done = Arc::new(AtomicBool::new(false));
     let (pruner, ended) = (store.clone(), Arc::clone(&done));
     let pruning = tokio::spawn(async move {
@@ -33,23 +52,58 @@ async fn events_left_after_a_plan_in_the_middle_of_pruning(sql: &str) -> i64 {
         ended.store(true, Ordering::SeqCst);
     });
     blocked(&mut world.conn().await, || done.load(Ordering::SeqCst)).await;
-    planner.execute("SELECT outbox_plan('main', 1, '0', 10, 1000000, 20); COMMIT").await;
+    other.execute(&format!("{meanwhile}; COMMIT")).await;
     pruning.await.expect("no panic");
     world.conn().await.count("outbox_event").await
 }
 
+/// A plan commits between the pruning's look at the batches and its look at the cursors.
+async fn left_after_a_plan_in_the_middle(sql: &str) -> i64 {
+    let (world, store) = outbox(sql).await;
+    let lock = "LOCK TABLE outbox_cursor IN ACCESS EXCLUSIVE MODE";
+    events_left(&world, &store, lock, "SELECT outbox_plan('main', 1, '0', 10, 1000000, 20)").await
+}
+
+/// Two guards stand one behind the other: the bound from a single statement, and the bound read again under the lock, which keeps
+/// planners out of the partition. Without both, what the plan has sealed is gone.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_that_commits_in_the_middle_of_pruning_keeps_its_events() {
     let sql = migrations(&Tables::new()).concat();
-    assert_eq!(events_left_after_a_plan_in_the_middle_of_pruning(&sql).await, 30);
+    assert_eq!(left_after_a_plan_in_the_middle(&sql).await, 30);
+    let once = without_the_second_bound(&sql);
+    assert_eq!(left_after_a_plan_in_the_middle(&once).await, 30, "a single statement sees both or neither");
+    let two =
+        replaced(&once, ONE_STATEMENT, "FROM (SELECT unnest(open) AS base UNION ALL SELECT base FROM outbox_cursor) s");
+    let two = replaced(
+        &two,
+        "BEGIN\n    SELECT min(x::text",
+        "DECLARE open pg_snapshot[];\nBEGIN open := ARRAY(SELECT base FROM outbox_batch WHERE NOT held);\n    SELECT min(x::text",
+    );
+    assert_eq!(left_after_a_plan_in_the_middle(&two).await, 0, "this race has to lose them");
+}
 
-    // The bound from two statements: batches first, cursors afterwards.
-    assert_eq!(sql.matches(ONE_STATEMENT).count(), 1, "the migration has changed: where is the bound?");
-    let two = sql
-        .replace(ONE_STATEMENT, "FROM (SELECT unnest(open) AS base UNION ALL SELECT base FROM outbox_cursor) s")
-        .replace("p record; done xid8;", "p record; open pg_snapshot[]; done xid8;")
-        .replace("-- ONE statement", "open := ARRAY(SELECT base FROM outbox_batch WHERE NOT held); --");
-    assert_eq!(events_left_after_a_plan_in_the_middle_of_pruning(&two).await, 0, "this race has to lose them");
+/// Everything is settled; a replay seals it once more between the pruning's first look and its lock.
+async fn left_after_a_replay_in_the_middle(sql: &str) -> i64 {
+    let pause = format!("PERFORM pg_advisory_xact_lock_shared(42); {LOCK}");
+    let (world, store) = outbox(&replaced(sql, LOCK, &pause)).await;
+    let route = Route::default();
+    store.plan(&request(&route)).await.expect("plans");
+    while let Some(claimed) = claim(&store, &route).await {
+        store.settle(&claimed).await.expect("settles");
+    }
+    let replay = "SELECT outbox_replay('main', '-infinity', 'infinity', true, 10, 1000000)";
+    events_left(&world, &store, "SELECT pg_advisory_xact_lock(42)", replay).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_that_commits_in_the_middle_of_pruning_keeps_its_events() {
+    let sql = migrations(&Tables::new()).concat();
+    assert_eq!(left_after_a_replay_in_the_middle(&sql).await, 30);
+    assert_eq!(
+        left_after_a_replay_in_the_middle(&without_the_second_bound(&sql)).await,
+        0,
+        "this race has to lose them"
+    );
 }
 
 /// What a claim that is stale by the time it gets the batch's row can still do. The other claim is made and not committed

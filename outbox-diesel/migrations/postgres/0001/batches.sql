@@ -2,13 +2,13 @@
 -- Takes a batch that nobody holds: first the oldest parked one of each destination, when its time has come (one that goes
 -- through frees the others behind it), then the oldest that is not parked. On an ordered route, only when no other batch of it
 -- is in anybody's hands. p_floor: any number up to the smallest open batch's that is not parked; it skips index entries of
--- settled batches that VACUUM cannot remove while an old snapshot is open. Not durable: a lost claim is made again.
+-- settled batches that VACUUM cannot remove while an old snapshot is open. Durable only for a batch that has parts, which may be
+-- sent without anything durable in between: else a crash could forget the claim, and two relays would hold one lease.
 CREATE FUNCTION outbox_claim(p_route text, p_owner uuid, p_lease interval, p_floor bigint)
 RETURNS SETOF outbox_batch LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     chosen bigint; in_order boolean;
 BEGIN
-    PERFORM set_config('synchronous_commit', 'off', true);
     SELECT ordered INTO in_order FROM outbox_cursor WHERE route = p_route;
     IF in_order THEN
         -- Then look with a snapshot that is younger than the lock.
@@ -32,6 +32,11 @@ BEGIN
         SELECT b.no INTO chosen FROM outbox_batch b
          WHERE b.route = p_route AND NOT b.parked AND NOT b.dead AND b.no >= p_floor AND b.lease_until < clock_timestamp()
          ORDER BY b.no LIMIT 1 FOR UPDATE SKIP LOCKED;
+    END IF;
+    IF EXISTS (SELECT FROM outbox_part WHERE batch = chosen) THEN
+        PERFORM outbox_durable();
+    ELSE
+        PERFORM set_config('synchronous_commit', 'off', true);
     END IF;
     RETURN QUERY
     UPDATE outbox_batch SET owner = p_owner, attempt = attempt + 1, lease_until = clock_timestamp() + p_lease

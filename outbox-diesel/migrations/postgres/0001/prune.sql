@@ -1,4 +1,18 @@
 
+-- Up to where everything is settled: every transaction id below done, less those in pending. NULL without a route: nothing has
+-- been delivered to anybody then.
+--
+-- ONE statement, so one snapshot, over every open batch and every route: a planner that commits between two reads would let
+-- events go that nobody has delivered.
+CREATE FUNCTION outbox_settled(OUT done xid8, OUT pending xid8[]) LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    SELECT min(x::text::numeric)::text::xid8, coalesce(array_agg(xip) FILTER (WHERE xip IS NOT NULL), '{}')
+      INTO done, pending
+      FROM (SELECT base FROM outbox_batch WHERE NOT held UNION ALL SELECT base FROM outbox_cursor) s
+     CROSS JOIN LATERAL (SELECT pg_snapshot_xmax(s.base) AS x) m
+      LEFT JOIN LATERAL pg_snapshot_xip(s.base) AS xip ON true;
+END $$;
+
 -- Truncates every partition whose events all routes have settled and that holds nothing younger than p_keep. Returns how many.
 -- The ring has the last word: the slot that the writers enter next is emptied as soon as it is settled, whatever p_keep says.
 CREATE FUNCTION outbox_prune(p_keep interval) RETURNS integer LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
@@ -21,14 +35,8 @@ BEGIN
             GET DIAGNOSTICS hit = ROW_COUNT;
             CONTINUE WHEN hit > 0;
         END IF;
-        -- ONE statement, so one snapshot, over every open batch and every route: a planner that commits between two
-        -- reads would let events go that nobody has delivered.
-        SELECT min(x::text::numeric)::text::xid8, coalesce(array_agg(xip) FILTER (WHERE xip IS NOT NULL), '{}')
-          INTO done, pending
-          FROM (SELECT base FROM outbox_batch WHERE NOT held UNION ALL SELECT base FROM outbox_cursor) s
-         CROSS JOIN LATERAL (SELECT pg_snapshot_xmax(s.base) AS x) m
-          LEFT JOIN LATERAL pg_snapshot_xip(s.base) AS xip ON true;
-        CONTINUE WHEN done IS NULL; -- no route yet: nothing has been delivered to anybody
+        SELECT s.done INTO done FROM outbox_settled() s;
+        CONTINUE WHEN done IS NULL;
         EXECUTE format('SELECT 1 FROM %s WHERE xid >= $1 LIMIT 1', p.name) USING done; -- cheap, before the lock
         GET DIAGNOSTICS hit = ROW_COUNT;
         CONTINUE WHEN hit > 0;
@@ -37,6 +45,9 @@ BEGIN
         EXCEPTION WHEN lock_not_available THEN
             CONTINUE;
         END;
+        -- Anew, under the lock: a replay, or the plan of a route that was opened, may have come between.
+        SELECT s.done, s.pending INTO done, pending FROM outbox_settled() s;
+        CONTINUE WHEN done IS NULL;
         EXECUTE format(
             'SELECT 1 WHERE EXISTS (SELECT FROM %1$s WHERE xid >= $1) OR EXISTS (SELECT FROM %1$s WHERE xid = ANY ($2))', p.name)
             USING done, pending;
