@@ -115,6 +115,7 @@ impl Tables {
         &self.prefix
     }
 
+    #[cfg(feature = "postgres")]
     pub(crate) fn slot_bits(&self) -> u32 {
         self.slot_bits
     }
@@ -200,7 +201,7 @@ mod tests {
     fn each_variable_is_read() {
         let vars = Vars::new([("OUTBOX_SCHEMA", "s"), ("OUTBOX_TABLE_PREFIX", "p_"), ("OUTBOX_SLOT_BITS", "12")]);
         let tables = Tables::from_vars(&vars).expect("good values");
-        assert_eq!((tables.schema(), tables.prefix(), tables.slot_bits()), (Some("s"), "p_", 12));
+        assert_eq!((tables.schema(), tables.prefix(), tables.slot_bits), (Some("s"), "p_", 12));
         for name in Tables::VARS {
             let refused = Tables::from_vars(&Vars::new([(*name, "-")])).expect_err(name);
             assert_eq!(refused.name(), *name);

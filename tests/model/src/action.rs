@@ -84,7 +84,9 @@ impl State {
                 Tx::Idle | Tx::Committed | Tx::Aborted => (),
             }
         }
-        if self.db.xmax < self.db.next_xid && (0..TRANSACTIONS).any(|tx| matches!(self.db.txs.get(tx), Some(Tx::Open { .. }))) {
+        if self.db.xmax < self.db.next_xid
+            && (0..TRANSACTIONS).any(|tx| matches!(self.db.txs.get(tx), Some(Tx::Open { .. })))
+        {
             actions.push(Action::OthersEnd);
         }
     }
@@ -97,11 +99,14 @@ impl State {
             Some(Relay::Idle) => {
                 let lossy = scenario.whole_plans && !scenario.has(Guard::DurablePlan);
                 let commits = if lossy { self.asynchronous() } else { &[Commit::Kept] };
-                for route in (0..scenario.routes).filter(|&route| !scenario.whole_plans || self.plannable(scenario, route)) {
+                for route in
+                    (0..scenario.routes).filter(|&route| !scenario.whole_plans || self.plannable(scenario, route))
+                {
                     actions.extend(commits.iter().map(|&commit| Action::Plan(number, route, commit)));
                 }
                 // Trying again what is refused leaves no trace in one step.
-                let waits = |batch: &&Batch| scenario.whole_deliveries && batch.waits(self.refused(scenario, batch.route));
+                let waits =
+                    |batch: &&Batch| scenario.whole_deliveries && batch.waits(self.refused(scenario, batch.route));
                 for batch in self.db.batches.iter().filter(|batch| !waits(batch)) {
                     let commits = self.asynchronous().iter();
                     actions.extend(commits.map(|&commit| Action::Claim(number, batch.no, commit)));

@@ -74,7 +74,8 @@ impl State {
             }
         }
         let name = |token: u8| names.iter().position(|known| *known == token).map_or(0, |at| at as u8 + 1);
-        let parts = |batch: &mut crate::db::Batch| batch.parts.iter_mut().for_each(|part| part.token = name(part.token));
+        let parts =
+            |batch: &mut crate::db::Batch| batch.parts.iter_mut().for_each(|part| part.token = name(part.token));
         self.dbs_mut().flat_map(|db| &mut db.batches).for_each(parts);
         self.remembered_mut().for_each(|batch| {
             batch.parts.iter_mut().for_each(|part| part.token = name(part.token));

@@ -13,8 +13,11 @@ use crate::state::{Fault, State};
 #[derive(Debug)]
 struct World(Scenario, Option<&'static str>);
 
+/// A property: its name, and whether a state has it.
+type Always = (&'static str, fn(&World, &State) -> bool);
+
 /// Holds in every state.
-const ALWAYS: [(&'static str, fn(&World, &State) -> bool); 8] = [
+const ALWAYS: [Always; 8] = [
     ("no committed event is lost", |_, state| !state.has(Fault::Lost)),
     ("nothing is pruned before every route has settled it", |_, state| !state.has(Fault::PrunedEarly)),
     ("no event is in two batches of a route", |_, state| !state.has(Fault::TwoBatches)),

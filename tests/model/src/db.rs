@@ -203,6 +203,8 @@ impl Db {
 
     /// What committed transactions have emitted.
     pub(crate) fn owed(&self, scenario: &Scenario) -> Events {
-        (0..TRANSACTIONS).filter(|&tx| self.txs.get(tx) == Some(&Tx::Committed)).fold(0, |all, tx| all | scenario.events(tx))
+        (0..TRANSACTIONS)
+            .filter(|&tx| self.txs.get(tx) == Some(&Tx::Committed))
+            .fold(0, |all, tx| all | scenario.events(tx))
     }
 }

@@ -51,7 +51,8 @@ impl State {
         let before = batch.holder.replace(relay as u8);
         let batch = Batch { holder: None, ..batch.clone() };
         self.after_commit(commit);
-        if let Some(Relay::Working { lapsed, .. }) = before.and_then(|before| self.relays.get_mut(usize::from(before))) {
+        if let Some(Relay::Working { lapsed, .. }) = before.and_then(|before| self.relays.get_mut(usize::from(before)))
+        {
             *lapsed = true;
         }
         if let Some(slot) = self.relays.get_mut(relay) {
@@ -184,7 +185,14 @@ impl State {
         Some(())
     }
 
-    fn settle_part(&mut self, scenario: &Scenario, relay: usize, mut work: Work, at: usize, commit: Commit) -> Option<Work> {
+    fn settle_part(
+        &mut self,
+        scenario: &Scenario,
+        relay: usize,
+        mut work: Work,
+        at: usize,
+        commit: Commit,
+    ) -> Option<Work> {
         let token = work.part(at)?.token;
         work.done(token);
         if work.next().is_none() {
@@ -207,7 +215,14 @@ impl State {
     }
 
     /// Bisects a part; a single event goes to a held batch, or stays there.
-    fn refused_part(&mut self, scenario: &Scenario, relay: usize, mut work: Work, at: usize, commit: Commit) -> Option<Work> {
+    fn refused_part(
+        &mut self,
+        scenario: &Scenario,
+        relay: usize,
+        mut work: Work,
+        at: usize,
+        commit: Commit,
+    ) -> Option<Work> {
         let part = work.part(at)?;
         if part.ordinals.count_ones() < 2 {
             // Of a held batch, only what keeps other parts waiting.

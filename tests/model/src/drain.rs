@@ -67,10 +67,7 @@ impl State {
     pub(crate) fn finished(&self, scenario: &Scenario) -> bool {
         let everything = (0..TRANSACTIONS).fold(0, |all, tx| all | scenario.events(tx));
         let routes = self.db.cursors.iter().flatten().count();
-        self.db.pruned == everything
-            && routes == usize::from(scenario.routes)
-            && self.quiet()
-            && self.drained(scenario)
+        self.db.pruned == everything && routes == usize::from(scenario.routes) && self.quiet() && self.drained(scenario)
     }
 
     /// A plan in one step. Nobody sees its lock.

@@ -13,9 +13,15 @@ use crate::state::{Fault, State};
 pub(crate) enum Pruner {
     Idle,
     /// The batches have been read, in a statement of their own: the wrong way.
-    HalfBound { partition: u8, batches: Bound },
+    HalfBound {
+        partition: u8,
+        batches: Bound,
+    },
     /// The bound is known, and a look without a lock found nothing that is above it.
-    Bounded { partition: u8, bound: Bound },
+    Bounded {
+        partition: u8,
+        bound: Bound,
+    },
 }
 
 /// Events of ids below it, and not in flight in it, are settled.
@@ -70,9 +76,9 @@ impl State {
     /// Whether a look at the partition finds nothing above the bound. `careful`: also what was in flight.
     fn clear(&self, scenario: &Scenario, partition: u8, bound: Bound, careful: bool) -> bool {
         let Some(done) = bound.done else { return false };
-        !self.rows_of(scenario, partition).any(|row| {
-            self.db.committed(row.tx) && (row.xid >= done || careful && bound.pending & 1 << row.xid != 0)
-        })
+        !self
+            .rows_of(scenario, partition)
+            .any(|row| self.db.committed(row.tx) && (row.xid >= done || careful && bound.pending & 1 << row.xid != 0))
     }
 
     /// The first statements: the bound, and a cheap look, which only ever stops.

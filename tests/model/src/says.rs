@@ -28,7 +28,9 @@ impl State {
             Action::Plan(relay, route, _) if scenario.has(crate::Guard::LockFirst) => {
                 format!("relay {relay} locks the plan of route {route}")
             }
-            Action::Plan(relay, route, _) => format!("relay {relay} reads the cursor of route {route} and takes its tick"),
+            Action::Plan(relay, route, _) => {
+                format!("relay {relay} reads the cursor of route {route} and takes its tick")
+            }
             Action::Claim(relay, no, commit) => {
                 let verb = if scenario.whole_deliveries { "delivers and settles" } else { "claims" };
                 format!("relay {relay} {verb} batch {no}{}", how(commit))

@@ -50,9 +50,17 @@ pub(crate) enum Stage {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) enum Relay {
     Idle,
-    Planning { route: u8, plan: Plan },
+    Planning {
+        route: u8,
+        plan: Plan,
+    },
     /// `batch` is its copy, `events` are the batch's in their order.
-    Working { batch: Batch, events: Vec<u8>, stage: Stage, lapsed: bool },
+    Working {
+        batch: Batch,
+        events: Vec<u8>,
+        stage: Stage,
+        lapsed: bool,
+    },
 }
 
 /// The whole world.

@@ -40,7 +40,8 @@ fn planning_and_pruning_with_replays() {
 
 #[test]
 fn planning_and_pruning_with_a_crash_and_asynchronous_commits() {
-    let scenario = Scenario { name: "planning, a crash", emits: [1, 1, 1], crashes: 1, async_commits: true, ..PLANNING };
+    let scenario =
+        Scenario { name: "planning, a crash", emits: [1, 1, 1], crashes: 1, async_commits: true, ..PLANNING };
     holds(scenario);
 }
 

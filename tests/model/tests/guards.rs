@@ -85,7 +85,11 @@ fn without_a_truncate_that_flushes_a_settled_batch_comes_back_without_its_events
 
 #[test]
 fn without_durable_plans_parts_that_were_planned_are_planned_again() {
-    breaks(Scenario { crashes: 1, parts_planned: true, ..DELIVERY }.without(Guard::DurableReclaim), Guard::DurablePlan, TWICE);
+    breaks(
+        Scenario { crashes: 1, parts_planned: true, ..DELIVERY }.without(Guard::DurableReclaim),
+        Guard::DurablePlan,
+        TWICE,
+    );
 }
 
 #[test]
