@@ -184,6 +184,12 @@ impl SinkError {
         Self { bad: ids, ..Self::new(SinkErrorKind::BadRows, "deliver", message) }
     }
 
+    /// The same failure as another kind: whoever knows more of the circumstances may judge it otherwise.
+    #[must_use]
+    pub fn with_kind(self, kind: SinkErrorKind) -> Self {
+        Self { kind, retry: Self::new(kind, "", "").retry, ..self }
+    }
+
     /// Adds the destination's own error number.
     #[must_use]
     pub fn with_code(self, code: i32) -> Self {
