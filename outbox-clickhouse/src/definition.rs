@@ -49,6 +49,8 @@ pub(crate) struct TableRow {
     /// When it was last altered: a window that was set to 0 and back has forgotten its tokens.
     pub(crate) altered: u32,
     pub(crate) create_table_query: String,
+    /// `cityHash64` of it: the time of an alteration has whole seconds only.
+    pub(crate) query_hash: u64,
     pub(crate) partition_key: String,
     pub(crate) dependencies_database: Vec<String>,
     pub(crate) dependencies_table: Vec<String>,
@@ -160,7 +162,7 @@ impl Definition {
 
     /// What [`Server::mark`](crate::server::Server::mark) sees of the tables: another one, and the definition is out of date.
     pub(crate) fn stamp(&self) -> String {
-        let stamp = |table: &Table| format!("{} {}", table.row.uuid_text, table.row.altered);
+        let stamp = |table: &Table| format!("{} {} {}", table.row.uuid_text, table.row.altered, table.row.query_hash);
         let mut stamps: Vec<_> = self.locals.iter().map(stamp).collect();
         stamps.sort_unstable();
         stamps.join(",")

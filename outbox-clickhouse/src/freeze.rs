@@ -72,6 +72,8 @@ impl ClickHouseSink {
             views: !definition.views.is_empty(),
             host: definition.is_sticky().then(|| server.address.to_string()),
             cluster: definition.cluster.clone(),
+            local: definition.cluster.as_ref().and(definition.locals.first()).map(|local| local.name.clone()),
+            stamp: definition.stamp(),
             replicated: definition.is_replicated(),
             table,
         };
@@ -138,9 +140,8 @@ impl ClickHouseSink {
         let counts = |finding: &&Finding| self.exactly_once() || finding.severity == Severity::Broken;
         let refused: Vec<_> = findings.iter().filter(counts).map(ToString::to_string).collect();
         if refused.is_empty() {
-            if let (false, Some(table)) = (findings.is_empty(), Some(&definition.table.name)) {
-                let findings: Vec<_> = findings.iter().map(ToString::to_string).collect();
-                tracing::warn!(table = %table, "events may arrive twice: {}", findings.join("; "));
+            for finding in &findings {
+                tracing::warn!(table = %definition.table.name, "events may arrive twice: {finding}");
             }
             return Ok(());
         }

@@ -137,7 +137,7 @@ impl Server {
     ) -> Result<Vec<Table>, SinkError> {
         let sql = format!(
             "SELECT {} AS shard, engine, engine_full, toString(uuid) AS uuid_text, \
-             toUInt32(toUnixTimestamp(metadata_modification_time)) AS altered, create_table_query, partition_key, \
+             toUInt32(toUnixTimestamp(metadata_modification_time)) AS altered, create_table_query, cityHash64(create_table_query) AS query_hash, partition_key, \
              dependencies_database, dependencies_table FROM {} WHERE database = {} AND name = {}",
             scope.shard(),
             scope.system("tables"),

@@ -57,6 +57,18 @@ fn start_sql(scope: Scope<'_>) -> String {
     )
 }
 
+/// See [`Definition::stamp`].
+fn stamp_sql(scope: Scope<'_>, table: &TableName) -> String {
+    format!(
+        "ifNull((SELECT arrayStringConcat(arraySort(groupArray(concat(toString(uuid), ' ', \
+         toString(toUInt32(toUnixTimestamp(metadata_modification_time))), ' ', toString(cityHash64(create_table_query))))), ',') FROM {} \
+         WHERE database = {} AND name = {}), '')",
+        scope.system("tables"),
+        text(&table.database),
+        text(&table.table)
+    )
+}
+
 /// The tables whose state matters to a part, and whom to ask about them.
 pub(crate) struct Watched<'a> {
     pub(crate) scope: Scope<'a>,
@@ -90,6 +102,15 @@ impl Server {
         Ok(Start(rows.into_iter().next().unwrap_or_default()))
     }
 
+    /// The stamp of the table that the statement writes to, as it is now.
+    pub(crate) async fn stamp(&self, operation: &'static str, statement: &Statement) -> Result<String, SinkError> {
+        let scope = Scope::of(statement.cluster.as_deref());
+        let table = statement.local.as_ref().unwrap_or(&statement.table);
+        let sql = format!("SELECT {} AS stamp", stamp_sql(scope, table));
+        let rows: Vec<String> = self.rows(operation, Some(table), &sql).await?;
+        Ok(rows.into_iter().next().unwrap_or_default())
+    }
+
     /// The start; the table's blocks: the highest number that an INSERT got (a plain MergeTree counts per table, a replicated
     /// one per partition; of several shards the sum); and the stamp of the [`Definition`].
     pub(crate) async fn mark(
@@ -104,12 +125,10 @@ impl Server {
             "SELECT {} AS start, ifNull((SELECT toInt64(sum(of_shard)) FROM (SELECT shard, {blocks} AS of_shard FROM (\
              SELECT {shard} AS shard, partition_id, max(max_block_number) AS blocks FROM {} \
              WHERE database = {database} AND table = {name} GROUP BY shard, partition_id) GROUP BY shard)), 0) AS blocks, \
-             toUInt32(now()) AS at, ifNull((SELECT arrayStringConcat(arraySort(groupArray(concat(toString(uuid), ' ', \
-             toString(toUInt32(toUnixTimestamp(metadata_modification_time)))))), ',') FROM {} \
-             WHERE database = {database} AND name = {name}), '') AS stamp",
+             toUInt32(now()) AS at, {} AS stamp",
             start_sql(*scope),
             scope.system("parts"),
-            scope.system("tables"),
+            stamp_sql(*scope, table),
         );
         let rows: Vec<(String, i64, u32, String)> = self.rows(operation, Some(table), &sql).await?;
         let (start, blocks, at, stamp) = rows.into_iter().next().unwrap_or_default();

@@ -19,6 +19,7 @@ use uuid::Uuid;
 use crate::check::check;
 use crate::columns::{self, Field};
 use crate::definition::Definition;
+use crate::encode::Format;
 use crate::look::Scope;
 use crate::observe::Watched;
 use crate::report::{Finding, Severity};
@@ -108,7 +109,11 @@ async fn on(
     // When nothing is there, sending the old token once more cannot double, and turns away whoever still sends it.
     // After a restart it also completes views that were interrupted.
     let complete = landed.len() == part.events.len();
-    if landed.is_empty() || (since.restarted && (!complete || views)) {
+    // Unless the server would convert what it gets into something else now: then whoever still sends it sees that, too.
+    let fits = statement.format == Format::RowBinary
+        || !since.altered
+        || definition.as_ref().is_some_and(|definition| statement.still_fits(definition));
+    if fits && (landed.is_empty() || (since.restarted && (!complete || views))) {
         resent = true;
         match sink.send("recover", server, part, statement).await {
             Ok(_) => {
@@ -255,7 +260,6 @@ mod tests {
     use super::*;
     use crate::TableName;
     use crate::columns::Column;
-    use crate::encode::Format;
 
     fn statement(window: u64) -> Statement {
         Statement {
@@ -270,6 +274,8 @@ mod tests {
             views: false,
             host: None,
             cluster: None,
+            local: None,
+            stamp: String::new(),
             replicated: false,
         }
     }

@@ -11,6 +11,7 @@ use outbox_core::{
 use uuid::Uuid;
 
 use crate::digest::Digest;
+use crate::encode::Format;
 use crate::error::BadRow;
 use crate::hosts::Hosts;
 use crate::known::Known;
@@ -198,6 +199,23 @@ impl ClickHouseSink {
         sent.map_err(|error| name_bad_row(error, &part.events).with_query_id(query_id))
     }
 
+    /// Where the server converts, it does not say when a value does not fit its column any more. So the table is looked at
+    /// right before, and what was altered since the part was frozen must still fit.
+    async fn look_again(&self, server: &Server, statement: &Statement) -> Result<(), SinkError> {
+        if server.stamp("deliver", statement).await? == statement.stamp {
+            return Ok(());
+        }
+        self.forget(&statement.table);
+        match server.definition("deliver", &statement.table).await? {
+            Some(definition) if !statement.still_fits(&definition) => {
+                let message = format!("{} was altered since the part was frozen: it is frozen anew", statement.table);
+                Err(SinkError::unknown("deliver", message))
+            }
+            // The server names what is missing.
+            _ => Ok(()),
+        }
+    }
+
     /// A statement that does not fit the table any more needs no person where a new one will do: recovery finds that
     /// nothing has arrived, and the events are frozen anew.
     async fn outdated(&self, server: &Server, statement: &Statement, refused: SinkError) -> SinkError {
@@ -234,6 +252,9 @@ impl ClickHouseSink {
         mark: &Mark,
     ) -> Result<(), SinkError> {
         let before = Instant::now();
+        if statement.format == Format::Json && !part.resend {
+            self.look_again(server, statement).await?;
+        }
         let bytes = match self.send("deliver", server, part, statement).await {
             Ok(bytes) => bytes,
             // Too few bytes may also be a body that was cut on its way: once more, before the rows are blamed.

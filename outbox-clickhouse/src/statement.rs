@@ -6,10 +6,11 @@ use outbox_core::{Frozen, Part, SinkError};
 use serde::{Deserialize, Serialize};
 
 use crate::columns::{Column, ID_COLUMN};
+use crate::definition::Definition;
 use crate::encode::Format;
 use crate::observe::Start;
 use crate::settings::Delivery;
-use crate::{ClickHouseSettings, TableName};
+use crate::{ClickHouseSettings, TableName, types};
 
 /// The most rows of an INSERT: one INSERT must be one block, or a retry that is cut differently doubles rows.
 pub(crate) const ROWS_MAX: usize = 1_000_000;
@@ -45,6 +46,12 @@ pub(crate) struct Statement {
     /// The cluster of a Distributed table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cluster: Option<String>,
+    /// Its local table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) local: Option<TableName>,
+    /// The stamp of the table's definition.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) stamp: String,
     /// Whether Keeper remembers the token, for all replicas.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) replicated: bool,
@@ -60,6 +67,15 @@ impl Statement {
     /// Whether the rows can be found again by their ids.
     pub(crate) fn has_ids(&self) -> bool {
         self.has(ID_COLUMN)
+    }
+
+    /// Whether the columns can still take what the statement brings. The server would not ask: where it converts, a number that
+    /// is too large for its column becomes another one.
+    pub(crate) fn still_fits(&self, definition: &Definition) -> bool {
+        self.columns.iter().all(|column| {
+            let now = definition.column(&column.name).filter(|row| row.takes_values());
+            now.is_some_and(|now| types::holds(&column.server_type, &now.server_type))
+        })
     }
 
     /// Whether a piece of the envelope fills this column.
@@ -187,6 +203,8 @@ mod tests {
             views: false,
             host: None,
             cluster: None,
+            local: None,
+            stamp: String::new(),
             replicated: false,
         };
         let text = serde_json::to_string(&statement).expect("plain data");

@@ -5,7 +5,9 @@
 mod check;
 mod crash;
 mod deliver;
+mod evolution;
 mod fake;
+mod layout;
 mod protocol;
 mod recover;
 mod support;

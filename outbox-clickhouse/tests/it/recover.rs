@@ -127,7 +127,7 @@ async fn a_broken_view_holds_the_part_and_its_repair_completes_it() {
     let sink = ClickHouseSink::new(sink.settings().clone());
     let part = part(&sink, events(10)).await;
     let refused = sink.deliver(&part).await.unwrap_err();
-    assert_eq!(refused.kind(), SinkErrorKind::Unknown, "the source has the rows: {refused}");
+    assert_eq!(refused.kind(), SinkErrorKind::Environment, "the source has the rows: {refused}");
     assert!(refused.to_string().contains("in the materialized view"), "{refused}");
     assert!(!format!("{refused:?}").contains("@example.org"), "{refused:?}");
     assert_eq!(sink.recover(&again(&part)).await.unwrap(), Recovery::Resend);
