@@ -5,8 +5,10 @@
 mod check;
 mod crash;
 mod deliver;
+mod distributed;
 mod evolution;
 mod fake;
+mod hosts;
 mod layout;
 mod protocol;
 mod recover;
