@@ -82,7 +82,7 @@ async fn a_shard_that_is_killed_in_between_is_completed_without_a_double() {
 }
 
 #[tokio::test]
-async fn a_restart_of_a_shard_is_seen_and_its_rows_are_read_back_through_the_other_host() {
+async fn a_shard_that_lost_rows_in_a_kill_is_read_back_through_the_other_host() {
     let (mut shards, sink) = shards(1000).await;
     sink.check().await.unwrap();
     let part = part(&sink, events(1000)).await;

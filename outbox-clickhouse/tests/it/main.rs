@@ -5,6 +5,7 @@
 mod check;
 mod crash;
 mod deliver;
+mod disk;
 mod distributed;
 mod evolution;
 mod fake;
