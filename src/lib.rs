@@ -40,9 +40,10 @@
 pub use outbox_core::EventLog;
 pub use outbox_core::{
     Backoff, BatchId, BatchStatus, Claim, ClickHouseScalar, ClickHouseType, Clock, Column, ColumnRecord, ColumnType,
-    Ddl, DdlRecord, EncodeError, Event, EventSchema, EventType, Frozen, IntoEvents, Layout, Moment, Part, PartDraft,
-    PartId, PartRecord, PlanRequest, Planned, Recovery, Release, Retry, Route, RouteStatus, SchemaRecord, Sink,
-    SinkError, SinkErrorKind, Status, Store, StoreError, StoreErrorKind, StoredEvent, VarError, Vars,
+    Ddl, DdlRecord, EncodeError, Event, EventSchema, EventType, Frozen, HeldBatch, Hold, HoldReason, IntoEvents,
+    Layout, Load, Moment, Part, PartDraft, PartId, PartRecord, PlanRequest, Planned, Recovery, Release, ReplayRequest,
+    Retry, Route, RouteSpec, RouteStart, RouteStatus, SchemaRecord, Sink, SinkError, SinkErrorKind, Status, Store,
+    StoreError, StoreErrorKind, StoredEvent, VarError, Vars,
 };
 #[doc = include_str!("event_log.md")]
 #[doc(inline)]
@@ -58,12 +59,15 @@ pub use outbox_diesel::postgres;
 #[cfg(feature = "sqlite")]
 #[doc(inline)]
 pub use outbox_diesel::sqlite;
-pub use outbox_diesel::{EnvironmentError, OutboxBackend, Outcome, environment, set_environment};
+pub use outbox_diesel::{
+    EnvironmentError, OutboxBackend, OutboxFull, Outcome, Tables, environment, is_outbox_full, set_environment,
+    set_tables, tables,
+};
 #[doc(inline)]
 pub use outbox_diesel::{aio, sync, wake};
 #[cfg(feature = "relay")]
 #[doc(inline)]
-pub use outbox_relay::{Grace, Relay, RelayBuilder, RelayError, RelayOptions, Stats};
+pub use outbox_relay::{Grace, Limits, OnFull, Relay, RelayBuilder, RelayError, RelayOptions, Stats};
 
 /// The ClickHouse side: [`ClickHouseSink`](clickhouse::ClickHouseSink), and reading events back.
 #[cfg(feature = "clickhouse")]

@@ -4,8 +4,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use outbox::{
-    Claim, Frozen, Part, PartDraft, PartRecord, PlanRequest, Planned, Recovery, Release, Route, Sink, SinkError,
-    Status, Store, StoreError, StoredEvent,
+    BatchId, Claim, Frozen, HeldBatch, Hold, Load, Part, PartDraft, PartRecord, PlanRequest, Planned, Recovery,
+    Release, ReplayRequest, Route, RouteSpec, SchemaRecord, Sink, SinkError, Status, Store, StoreError, StoredEvent,
 };
 use rustix::process::{Signal, getpid, kill_process};
 use uuid::Uuid;
@@ -76,8 +76,11 @@ impl<S: Store> Store for Crashing<S> {
     async fn setup(&self) -> Result<(), StoreError> {
         self.inner.setup().await
     }
-    async fn open(&self, route: &Route) -> Result<(), StoreError> {
+    async fn open(&self, route: &RouteSpec) -> Result<(), StoreError> {
         self.inner.open(route).await
+    }
+    async fn remove_route(&self, route: &Route) -> Result<bool, StoreError> {
+        self.inner.remove_route(route).await
     }
     async fn plan(&self, request: &PlanRequest) -> Result<Planned, StoreError> {
         self.reach(Step::BeforeSeal);
@@ -102,8 +105,11 @@ impl<S: Store> Store for Crashing<S> {
         self.reach(Step::AfterFreeze);
         Ok(records)
     }
-    async fn replace(&self, claim: &Claim, no: i32, draft: PartDraft) -> Result<PartRecord, StoreError> {
-        self.inner.replace(claim, no, draft).await
+    async fn replace(&self, claim: &Claim, no: i32, drafts: Vec<PartDraft>) -> Result<Vec<PartRecord>, StoreError> {
+        self.inner.replace(claim, no, drafts).await
+    }
+    async fn hold(&self, claim: &Claim, hold: &Hold) -> Result<BatchId, StoreError> {
+        self.inner.hold(claim, hold).await
     }
     async fn settle_part(&self, claim: &Claim, no: i32) -> Result<(), StoreError> {
         self.inner.settle_part(claim, no).await
@@ -120,8 +126,35 @@ impl<S: Store> Store for Crashing<S> {
     async fn release(&self, claim: &Claim, release: &Release) -> Result<(), StoreError> {
         self.inner.release(claim, release).await
     }
-    async fn prune(&self) -> Result<u64, StoreError> {
-        self.inner.prune().await
+    async fn prune(&self, keep: Duration) -> Result<u64, StoreError> {
+        self.inner.prune(keep).await
+    }
+    async fn replay(&self, request: &ReplayRequest) -> Result<Planned, StoreError> {
+        self.inner.replay(request).await
+    }
+    async fn register(&self, schemas: &[SchemaRecord]) -> Result<(), StoreError> {
+        self.inner.register(schemas).await
+    }
+    async fn schemas(&self) -> Result<Vec<SchemaRecord>, StoreError> {
+        self.inner.schemas().await
+    }
+    async fn set_full(&self, full: bool) -> Result<(), StoreError> {
+        self.inner.set_full(full).await
+    }
+    async fn load(&self) -> Result<Load, StoreError> {
+        self.inner.load().await
+    }
+    async fn held(&self, limit: u32) -> Result<Vec<HeldBatch>, StoreError> {
+        self.inner.held(limit).await
+    }
+    async fn held_events(&self, batch: BatchId) -> Result<Option<Vec<StoredEvent>>, StoreError> {
+        self.inner.held_events(batch).await
+    }
+    async fn retry_held(&self, batch: BatchId) -> Result<bool, StoreError> {
+        self.inner.retry_held(batch).await
+    }
+    async fn discard_held(&self, batch: BatchId) -> Result<bool, StoreError> {
+        self.inner.discard_held(batch).await
     }
     async fn status(&self) -> Result<Status, StoreError> {
         self.inner.status().await

@@ -5,37 +5,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::StoredEvent;
-
-/// The name of a route: one sink's own progress over the events. The first one is `main`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Route(Arc<str>);
-
-impl Route {
-    /// A route by its name.
-    #[must_use]
-    pub fn new(name: &str) -> Self {
-        Self(Arc::from(name))
-    }
-
-    /// Its name.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Default for Route {
-    fn default() -> Self {
-        Self::new("main")
-    }
-}
-
-impl fmt::Display for Route {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+use crate::{Route, StoredEvent};
 
 /// A sealed batch's number, unique within its outbox. Not a token: after a restore it can come again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -80,6 +50,12 @@ pub struct Claim {
     pub bytes: u64,
     /// Which events, in the store's own words.
     pub bounds: String,
+    /// Its events were put aside by [`Store::hold`](crate::Store::hold).
+    pub held: bool,
+    /// Its events may be at the destination already, under other tokens: the sink is asked to look before the first send.
+    pub replay: bool,
+    /// On an ordered route, the tables whose earlier events are parked: events for them are held behind those.
+    pub parked_tables: Vec<String>,
     /// The parts that an earlier claim froze.
     pub parts: Vec<PartRecord>,
 }
@@ -141,4 +117,7 @@ pub struct Part {
     pub frozen: Frozen,
     /// Whether an earlier send may have arrived: it crashed, timed out, or lost its reply.
     pub resend: bool,
+    /// Whether its events may have arrived under another token: they are sent on purpose once more, or the outbox was
+    /// restored. Then the token proves nothing, and [`recover`](crate::Sink::recover) has to look for the events themselves.
+    pub replay: bool,
 }

@@ -24,8 +24,14 @@ pub struct RouteStatus {
     pub sealed_events: u64,
     /// Sealed batches that are not settled.
     pub open_batches: u64,
-    /// Of these, the ones that wait for a person.
+    /// Of these, the ones that something stands in the way of: tried again at long intervals.
     pub parked_batches: u64,
+    /// Held events that wait for a person. They count neither as sealed nor for the age.
+    pub dead_events: u64,
+    /// Whether it delivers in order.
+    pub ordered: bool,
+    /// The event types that it is limited to.
+    pub event_types: Option<Vec<String>>,
     /// Age of the oldest event that is not delivered, by the database's clock.
     #[serde(rename = "oldest_age_seconds", serialize_with = "seconds")]
     pub oldest_age: Option<Duration>,

@@ -6,9 +6,12 @@ use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::{Claim, PartDraft, PartRecord, Retry, Route, Status, StoredEvent};
+use crate::{
+    BatchId, Claim, HeldBatch, Hold, PartDraft, PartRecord, Retry, Route, RouteSpec, SchemaRecord, Status, StoredEvent,
+};
 
 /// An outbox in a database, as the relay sees it.
 ///
@@ -18,10 +21,12 @@ use crate::{Claim, PartDraft, PartRecord, Retry, Route, Status, StoredEvent};
 /// 1. An event is in exactly one batch of a route, and only once its transaction has committed.
 /// 2. A sealed batch is durable before `plan` returns, and reads back the same events in the same order for ever.
 /// 3. A frozen part is durable before `freeze` returns.
-/// 4. `freeze`, `replace`, `settle_part`, `settle`, `renew` and `release` are fenced: once another claim of the batch exists, they fail
-///    with [`StoreErrorKind::LeaseLost`] and change nothing.
+/// 4. `freeze`, `replace`, `hold`, `settle_part`, `settle`, `renew` and `release` are fenced: once another claim of the batch
+///    exists, they fail with [`StoreErrorKind::LeaseLost`] and change nothing.
 /// 5. `settle` and `claim` need not be durable: losing them delivers the same parts again under the same tokens.
-/// 6. Nothing is pruned before every route has settled it.
+/// 6. Nothing is pruned before every route has settled or held it.
+/// 7. Held events are durable before `hold` returns, and stay until they are delivered or an operator discards them.
+/// 8. On an ordered route, one batch is claimed at a time, in the order of sealing, and a batch is in the order of `seq`.
 pub trait Store: Clone + Send + Sync + 'static {
     /// Creates or upgrades the tables, under a lock: any number of processes may call it at once.
     ///
@@ -29,12 +34,19 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// [`StoreError`] when the database refuses.
     fn setup(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Makes sure that the tables are there in a version that this store understands, and that the route exists; a new
-    /// route starts at the oldest event that is kept.
+    /// Makes sure that the tables are there in a version that this store understands, and that the route exists and is as
+    /// `route` says. The last one who opens a route decides its filter and its order, for what is sealed from then on.
     ///
     /// # Errors
-    /// [`StoreErrorKind::Schema`] that says what to run when they are not.
-    fn open(&self, route: &Route) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// [`StoreErrorKind::Schema`] that says what to run when the tables are not there.
+    fn open(&self, route: &RouteSpec) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Forgets a route with its batches, held ones included: what it has not delivered, it never will, and pruning waits for
+    /// it no more. False: there is no such route. Its relays must have stopped; one that has not is refused from then on.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn remove_route(&self, route: &Route) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Seals what is waiting into batches. An idle call writes nothing.
     ///
@@ -42,7 +54,8 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// [`StoreError`]; nothing was sealed, or it was and the next call goes on from there.
     fn plan(&self, request: &PlanRequest) -> impl Future<Output = Result<Planned, StoreError>> + Send;
 
-    /// Claims the oldest batch that nobody holds and that may be tried now.
+    /// Claims the oldest batch that nobody holds and that may be tried now; parked ones come last. On an ordered route, only
+    /// the oldest, and only when no other of the route is in anybody's hands.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -69,7 +82,7 @@ pub trait Store: Clone + Send + Sync + 'static {
         drafts: Vec<PartDraft>,
     ) -> impl Future<Output = Result<Vec<PartRecord>, StoreError>> + Send;
 
-    /// Marks the part `no` as done and stores `draft` as a new part in its place, under a new token: all or nothing.
+    /// Marks the part `no` as done and stores `drafts` as new parts in its place, each under a new token: all or nothing.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -77,8 +90,17 @@ pub trait Store: Clone + Send + Sync + 'static {
         &self,
         claim: &Claim,
         no: i32,
-        draft: PartDraft,
-    ) -> impl Future<Output = Result<PartRecord, StoreError>> + Send;
+        drafts: Vec<PartDraft>,
+    ) -> impl Future<Output = Result<Vec<PartRecord>, StoreError>> + Send;
+
+    /// Moves events of a claimed batch into a new, held batch of the same route, so that the others can be settled and
+    /// pruned. In the claimed batch they are in a part that is done from then on: the part that they were in, or, where they
+    /// were in none, one that is stored for it, because whoever claims the batch again must not freeze them. All or nothing,
+    /// and durable.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn hold(&self, claim: &Claim, hold: &Hold) -> impl Future<Output = Result<BatchId, StoreError>> + Send;
 
     /// Marks one of several parts as delivered.
     ///
@@ -92,6 +114,22 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// [`StoreError`].
     fn settle(&self, claim: &Claim) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// Reports the whole batch as delivered, and claims the route's next one, for the same owner: one round trip where the
+    /// database allows it. The answer is [`claim`](Store::claim)'s.
+    ///
+    /// # Errors
+    /// [`StoreError`]. [`StoreErrorKind::LeaseLost`] is about the batch to settle, and then nothing is claimed.
+    fn settle_and_claim(
+        &self,
+        claim: &Claim,
+        lease: Duration,
+    ) -> impl Future<Output = Result<Option<Claim>, StoreError>> + Send {
+        async move {
+            self.settle(claim).await?;
+            self.claim(&claim.route, claim.owner, lease).await
+        }
+    }
+
     /// Keeps the lease for another `lease` from now.
     ///
     /// # Errors
@@ -104,11 +142,69 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// [`StoreError`].
     fn release(&self, claim: &Claim, release: &Release) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Removes what every route has settled. Returns how many partitions or rows went, in the store's own measure.
+    /// Removes what every route has settled and what is older than `keep`, by the database's clock. Zero keeps nothing.
+    /// `keep` is the most that is kept: a store that needs the room may remove settled events earlier. Returns how many
+    /// partitions or rows went, in the store's own measure.
     ///
     /// # Errors
     /// [`StoreError`].
-    fn prune(&self) -> impl Future<Output = Result<u64, StoreError>> + Send;
+    fn prune(&self, keep: Duration) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// Seals settled events that are still kept into batches once more, for one route: see [`ReplayRequest`].
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn replay(&self, request: &ReplayRequest) -> impl Future<Output = Result<Planned, StoreError>> + Send;
+
+    /// Keeps what is known of event types, for relays that do not know the Rust types. A record of the same name and version
+    /// replaces the one before.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn register(&self, schemas: &[SchemaRecord]) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Everything that was [registered](Store::register).
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn schemas(&self) -> impl Future<Output = Result<Vec<SchemaRecord>, StoreError>> + Send;
+
+    /// Whether `emit` refuses events from now on, in every process, because the outbox is over its limits.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn set_full(&self, full: bool) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// How much waits, cheaply enough to be asked every few seconds whatever the backlog.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn load(&self) -> impl Future<Output = Result<Load, StoreError>> + Send;
+
+    /// The held batches, oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn held(&self, limit: u32) -> impl Future<Output = Result<Vec<HeldBatch>, StoreError>> + Send;
+
+    /// The events of a held batch. None: there is no such held batch.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn held_events(&self, batch: BatchId) -> impl Future<Output = Result<Option<Vec<StoredEvent>>, StoreError>> + Send;
+
+    /// Lets a held batch be tried now: a dead one under new tokens, after a look whether its events have arrived
+    /// meanwhile. False: there is no such held batch, or it is in a relay's hands.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn retry_held(&self, batch: BatchId) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Deletes a held batch with its events. False: there is no such held batch, or it is in a relay's hands.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn discard_held(&self, batch: BatchId) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// The outbox's state.
     ///
@@ -132,6 +228,37 @@ pub struct PlanRequest {
     pub bytes_max: u64,
     /// The most batches to seal in one call.
     pub batches_max: u32,
+}
+
+/// Which events to deliver once more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplayRequest {
+    /// To which route.
+    pub route: Route,
+    /// Written at this time or later, by the database's clock.
+    pub from: DateTime<Utc>,
+    /// Written before this time.
+    pub to: DateTime<Utc>,
+    /// Send all of them, those that are at the destination too. Otherwise the sink looks first, and what it finds is not
+    /// sent again.
+    pub all: bool,
+    /// The most events in a batch.
+    pub rows_max: u32,
+    /// As in [`PlanRequest`].
+    pub bytes_max: u64,
+}
+
+/// What [`Store::load`] found: what waits for the slowest route.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Events that some route has not settled, held ones included. May be an estimate: gaps in `seq` count as events.
+    pub rows: u64,
+    /// Bytes on disk, of everything that is stored.
+    pub bytes: u64,
+    /// Of the oldest of them, by the database's clock.
+    pub oldest_age: Duration,
+    /// Held events.
+    pub held: u64,
 }
 
 /// What [`Store::plan`] did.

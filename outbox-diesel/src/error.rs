@@ -30,3 +30,23 @@ impl EnvironmentError {
 pub(crate) fn encode_failed(error: EncodeError) -> Error {
     Error::SerializationError(Box::new(error))
 }
+
+/// The outbox is over its limits and was told to refuse events then: nothing was written. It takes events again when enough
+/// is delivered; what to do is to look why nothing is (`outbox status`).
+///
+/// Diesel carries it in [`Error::QueryBuilderError`]; [`is_outbox_full`] finds it there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the outbox is full: too much waits for delivery, and OUTBOX_ON_FULL is `refuse`; `outbox status` says what stands in the way"
+)]
+pub struct OutboxFull;
+
+pub(crate) fn outbox_full() -> Error {
+    Error::QueryBuilderError(Box::new(OutboxFull))
+}
+
+/// Whether an event was refused because the [outbox is full](OutboxFull).
+#[must_use]
+pub fn is_outbox_full(error: &Error) -> bool {
+    matches!(error, Error::QueryBuilderError(source) if source.is::<OutboxFull>())
+}

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::OutboxBackend;
 use crate::environment::environment;
-use crate::error::encode_failed;
+use crate::error::{encode_failed, outbox_full};
 use crate::nesting::depth;
 
 /// An INSERT of events, in their order.
@@ -28,6 +28,14 @@ impl<DB: OutboxBackend> QueryId for InsertEvents<DB> {
 }
 
 impl<DB: OutboxBackend, Conn> diesel::RunQueryDsl<Conn> for InsertEvents<DB> {}
+
+/// Whether all rows of a statement were written: a full outbox takes none.
+pub(crate) fn check_written(expected: usize, written: usize) -> QueryResult<()> {
+    match written == expected {
+        true => Ok(()),
+        false => Err(outbox_full()),
+    }
+}
 
 /// Events that are encoded and wait for their INSERT.
 pub(crate) struct Encoded(Vec<Event>);
@@ -65,10 +73,10 @@ impl Encoded {
         self.0.first().map(|event| event.id).ok_or(Error::NotFound)
     }
 
-    /// As few statements as the database's limits allow, none for no event.
-    pub(crate) fn statements<DB: OutboxBackend>(self) -> Vec<InsertEvents<DB>> {
+    /// As few statements as the database's limits allow, none for no event, each with the number of its rows.
+    pub(crate) fn statements<DB: OutboxBackend>(self) -> Vec<(usize, InsertEvents<DB>)> {
         let chunks = chunks(self.0, DB::DIALECT.statement_rows_max, DB::DIALECT.statement_bytes_max);
-        chunks.into_iter().map(|events| InsertEvents(DB::rows(events))).collect()
+        chunks.into_iter().map(|events| (events.len(), InsertEvents(DB::rows(events)))).collect()
     }
 }
 
@@ -128,8 +136,8 @@ mod tests {
     #[test]
     fn the_text_of_the_query_shows_neither_payload_nor_key() {
         let mut statements = Encoded(events(2)).statements::<diesel::sqlite::Sqlite>();
-        let text = diesel::debug_query(&statements.remove(0)).to_string();
-        assert!(text.contains("VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?), (?"), "{text}");
+        let text = diesel::debug_query(&statements.remove(0).1).to_string();
+        assert!(text.contains("(VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?), (?"), "{text}");
         assert!(!text.contains("hunter2") && !text.contains("the key"), "{text}");
     }
 
@@ -138,7 +146,7 @@ mod tests {
     fn postgres_takes_any_number_of_rows_in_one_statement_of_ten_binds() {
         let mut statements = Encoded(events(70_000)).statements::<diesel::pg::Pg>();
         assert_eq!(statements.len(), 1);
-        let text = diesel::debug_query(&statements.remove(0)).to_string();
+        let text = diesel::debug_query(&statements.remove(0).1).to_string();
         assert!(text.contains("unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"));
         assert!(!text.contains("hunter2") && !text.contains("the key"));
     }

@@ -25,12 +25,14 @@ pub mod sqlite;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod status;
 pub mod sync;
+mod tables;
 pub mod wake;
 
 pub use backend::OutboxBackend;
 pub use environment::{environment, set_environment};
-pub use error::EnvironmentError;
+pub use error::{EnvironmentError, OutboxFull, is_outbox_full};
 pub use outcome::Outcome;
+pub use tables::{Tables, set_tables, tables};
 
 /// What the macros expand to. Not for other use: it changes without notice.
 #[doc(hidden)]

@@ -18,6 +18,8 @@ pub(crate) struct RouteRow {
     open_batches: i64,
     #[diesel(sql_type = BigInt)]
     parked: i64,
+    #[diesel(sql_type = BigInt)]
+    dead: i64,
     #[diesel(sql_type = Nullable<BigInt>)]
     oldest_ms: Option<i64>,
 }
@@ -37,14 +39,22 @@ pub(crate) struct FailingRow {
 }
 
 impl RouteRow {
-    /// With the open batches that failed.
-    pub(crate) fn status(self, failing: Vec<FailingRow>) -> RouteStatus {
+    /// With the open batches that failed, and what the route was opened with.
+    pub(crate) fn status(
+        self,
+        failing: Vec<FailingRow>,
+        ordered: bool,
+        event_types: Option<Vec<String>>,
+    ) -> RouteStatus {
         RouteStatus {
             route: self.route,
             unsealed_events: self.unsealed.unsigned_abs(),
             sealed_events: self.sealed.unsigned_abs(),
             open_batches: self.open_batches.unsigned_abs(),
             parked_batches: self.parked.unsigned_abs(),
+            dead_events: self.dead.unsigned_abs(),
+            ordered,
+            event_types,
             // Below zero after the database's clock was set back.
             oldest_age: self.oldest_ms.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0))),
             failing: failing.into_iter().map(FailingRow::status).collect(),

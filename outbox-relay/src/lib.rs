@@ -8,6 +8,7 @@
 pub mod cli;
 mod clock;
 mod error;
+mod limits;
 mod machine;
 mod options;
 mod relay;
@@ -18,6 +19,7 @@ mod worker;
 
 pub use clock::BootClock;
 pub use error::RelayError;
+pub use limits::{Limits, OnFull};
 pub use options::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, LEASE_MAX, LEASE_MIN, RelayOptions, WAIT_MAX, WORKERS_MAX};
 pub use relay::{Grace, Relay, RelayBuilder};
 pub use stats::Stats;

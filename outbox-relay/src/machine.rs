@@ -7,11 +7,13 @@
 //!            |      |                                      |
 //! Claim --(none)    +--(sealed)--> Claim                   |
 //!   ^  |                                                   |
-//!   |  +--(a batch)--> Read --> Freeze? --> per part: Recover? -> Deliver -> SettlePart?
-//!   |                                                         |
-//!   +-------------- Settle, or Release when a part failed <---+
+//!   |  +--(a batch)--> Read --> Freeze? --> per part: Recover? -> Deliver -> SettlePart? or Hold
+//!   |                   ^                                          |
+//!   |                   +------ SettleAndClaim <-------------------+
+//!   +-------------- Settle, or Release when a part failed <--------+
 //! ```
 
+mod hold;
 mod vocabulary;
 mod work;
 
@@ -23,8 +25,8 @@ use outbox_core::{
     Claim, Moment, Planned, Recovery, Release, Retry, SinkError, SinkErrorKind, StoreError, StoreErrorKind, StoredEvent,
 };
 
-pub(crate) use self::vocabulary::{Command, Exit, Fact, Group, Policy};
-use self::work::{Failure, FailureKind, Work, part};
+pub(crate) use self::vocabulary::{Aside, Command, Exit, Fact, Group, Policy};
+use self::work::{Current, Failure, FailureKind, Work, part};
 
 /// See the module.
 #[derive(Debug)]
@@ -40,6 +42,8 @@ pub(crate) struct Machine {
     claim_after_plan: bool,
     /// How often in a row another session was sealing.
     contended: u32,
+    /// How often in a row there was nothing to do.
+    idle: u32,
     stopping: bool,
     failed: Option<String>,
     /// Set while a failure makes everything wait.
@@ -57,6 +61,7 @@ impl Machine {
             backlog: false,
             claim_after_plan: false,
             contended: 0,
+            idle: 0,
             stopping: false,
             failed: None,
             pause: None,
@@ -96,6 +101,14 @@ impl Machine {
         match fact {
             Fact::Started | Fact::Waited | Fact::Settled | Fact::Released => self.after_batch(&fact, now),
             Fact::Claimed { claim: Some(claim), asked } => self.take(claim, asked),
+            Fact::SettledAndClaimed { claim, asked } => {
+                self.failures = 0;
+                self.work = None;
+                match claim {
+                    Some(claim) => self.take(claim, asked),
+                    None => Command::Plan,
+                }
+            }
             Fact::Claimed { claim: None, .. } => Command::Plan,
             Fact::Planned(planned) => self.after_plan(planned, now),
             Fact::Pruned => {
@@ -107,22 +120,31 @@ impl Machine {
             }
             Fact::Read(events) => self.group(events, now),
             Fact::Frozen { records, failed } => {
-                failed.iter().for_each(|error| self.note(error));
+                for (group, error) in failed {
+                    let broken = matches!(error.kind(), SinkErrorKind::Stop | SinkErrorKind::BadRows);
+                    if !(broken && self.park(None, group, &error)) {
+                        self.note(&error);
+                    }
+                }
                 if let Some(work) = &mut self.work {
-                    work.todo.extend(records.into_iter().map(|record| (record, false)));
+                    // Events of a replay may have arrived in other parts: the sink looks before it sends.
+                    let look = work.claim.replay;
+                    work.todo.extend(records.into_iter().map(|record| (record, look)));
                 }
                 self.next_part(now)
             }
             Fact::Recovered(recovery) => self.recovered(recovery, now),
-            Fact::Replaced(record) => {
+            Fact::Replaced(records) => {
                 if let Some(work) = &mut self.work {
                     work.current = None;
-                    work.todo.push_front((record, false));
+                    for record in records.into_iter().rev() {
+                        work.todo.push_front((record, false));
+                    }
                 }
                 self.next_part(now)
             }
-            Fact::Delivered => self.delivered(),
-            Fact::PartSettled => self.next_part(now),
+            Fact::Delivered => self.delivered(now),
+            Fact::PartSettled | Fact::Held => self.next_part(now),
             Fact::SinkFailed(error) => self.sink_failed(&error, now),
             Fact::StoreFailed(error) => self.store_failed(&error),
             Fact::LeaseExpired => self.drop_work(),
@@ -142,10 +164,12 @@ impl Machine {
     }
 
     fn take(&mut self, claim: Claim, asked: Moment) -> Command {
-        let todo = claim.parts.iter().filter(|part| !part.done).map(|part| (part.clone(), true)).collect();
-        let deadline = self.deadline_of(asked);
-        self.work = Some(Work { claim, deadline, events: Arc::from([]), todo, current: None, failure: None });
-        Command::Read
+        self.idle = 0;
+        self.work = Some(Work::new(claim, self.deadline_of(asked)));
+        match self.stopping {
+            true => Command::Release(Release { delay: Duration::ZERO, error: None, parked: false }),
+            false => Command::Read,
+        }
     }
 
     /// Finds the events that are in no part yet, by table, in the order in which the tables first appear.
@@ -164,6 +188,7 @@ impl Machine {
                 None => groups.push(Group { table: stored.event.table.clone(), ordinals: vec![ordinal] }),
             }
         }
+        groups.retain(|group| !self.wait_behind(None, group));
         match groups.is_empty() {
             true => self.next_part(now),
             false => Command::Freeze(groups),
@@ -176,16 +201,31 @@ impl Machine {
         if now >= work.deadline {
             return self.drop_work();
         }
-        match work.todo.pop_front() {
-            Some((record, resend)) => {
-                let part = part(&work.claim, &work.events, record, resend);
-                work.current = Some(part.clone());
-                if resend { Command::Recover(part) } else { Command::Deliver(part) }
-            }
-            None => match work.failure.clone() {
+        if let Some(aside) = work.asides.pop_front() {
+            return Command::Hold(aside);
+        }
+        let Some((record, resend)) = work.todo.pop_front() else {
+            return match work.failure.clone() {
                 Some(failure) => self.release(failure),
-                None => Command::Settle,
-            },
+                None => self.settle(now),
+            };
+        };
+        let group = Group { table: record.draft.table.clone(), ordinals: record.draft.ordinals.clone() };
+        if self.wait_behind(Some(record.no), &group) {
+            return self.next_part(now);
+        }
+        let Some(work) = &mut self.work else { return Command::Claim };
+        let current = part(&work.claim, &work.events, record, resend);
+        let part = current.part.clone();
+        work.current = Some(current);
+        if resend { Command::Recover(part) } else { Command::Deliver(part) }
+    }
+
+    /// Together with the next claim, unless something else is to be done first.
+    fn settle(&self, now: Moment) -> Command {
+        match self.stopping || self.prune_is_due(now) {
+            true => Command::Settle,
+            false => Command::SettleAndClaim,
         }
     }
 
@@ -194,47 +234,49 @@ impl Machine {
         if now >= work.deadline {
             return self.drop_work();
         }
-        let Some(part) = work.current.clone() else { return self.next_part(now) };
+        let Some(Current { part, ordinals }) = work.current.clone() else { return self.next_part(now) };
         match recovery {
             Recovery::Resend => Command::Deliver(part),
-            Recovery::Delivered => self.delivered(),
+            Recovery::Delivered => self.delivered(now),
             Recovery::Replace { landed } => {
                 let landed: BTreeSet<_> = landed.into_iter().collect();
-                let record = work.claim.parts.iter().find(|record| record.no == part.id.no);
-                let ordinals = record.map(|record| record.draft.ordinals.as_slice()).unwrap_or_default();
                 let missing = ordinals.iter().zip(part.events.iter());
                 let missing = missing.filter(|(_, stored)| !landed.contains(&stored.event.id));
                 let group =
                     Group { table: part.table.clone(), ordinals: missing.map(|(ordinal, _)| *ordinal).collect() };
                 match group.ordinals.is_empty() {
-                    true => self.delivered(),
-                    false => Command::Replace { no: part.id.no, group },
+                    true => self.delivered(now),
+                    false => Command::Replace { no: part.id.no, groups: vec![group] },
                 }
             }
         }
     }
 
-    fn delivered(&mut self) -> Command {
+    fn delivered(&mut self, now: Moment) -> Command {
         let Some(work) = &mut self.work else { return Command::Claim };
-        let part = work.current.take();
-        match part {
+        let current = work.current.take();
+        let last = work.todo.is_empty() && work.asides.is_empty() && work.failure.is_none();
+        match current {
             // The last part settles with its batch, in one step.
-            Some(part) if !work.todo.is_empty() || work.failure.is_some() => Command::SettlePart(part.id.no),
-            _ => Command::Settle,
+            Some(current) if !last => Command::SettlePart(current.part.id.no),
+            _ => self.settle(now),
         }
     }
 
     fn sink_failed(&mut self, error: &SinkError, now: Moment) -> Command {
-        self.note(error);
-        let Some(work) = &mut self.work else { return Command::Claim };
-        work.current = None;
-        match error.kind() {
+        let broken = matches!(error.kind(), SinkErrorKind::Stop | SinkErrorKind::BadRows);
+        let current = self.work.as_mut().and_then(|work| work.current.take());
+        if let Some(Current { part, ordinals }) = current.filter(|_| broken) {
             // The fault is in this part or its table: the others may go through.
-            SinkErrorKind::Stop | SinkErrorKind::BadRows => self.next_part(now),
-            _ => match work.failure.clone() {
-                Some(failure) => self.release(failure),
-                None => Command::Claim,
-            },
+            if self.park(Some(part.id.no), Group { table: part.table, ordinals }, error) {
+                return self.next_part(now);
+            }
+        }
+        self.note(error);
+        match self.work.as_ref().map(|work| work.failure.clone()) {
+            Some(_) if broken => self.next_part(now),
+            Some(Some(failure)) => self.release(failure),
+            _ => Command::Claim,
         }
     }
 
@@ -318,7 +360,8 @@ impl Machine {
                 self.claim_after_plan = true;
                 Command::Plan
             }
-            None if settled && self.prune_is_due(now) => {
+            // While the destination is down, too: the limits are looked at then.
+            None if (settled || matches!(fact, Fact::Waited)) && self.prune_is_due(now) => {
                 self.backlog = true;
                 Command::Prune
             }
@@ -337,6 +380,7 @@ impl Machine {
             return Command::Exit(self.exit());
         }
         if planned.rows > 0 {
+            self.idle = 0;
             return Command::Claim;
         }
         if planned.contended {
@@ -357,7 +401,9 @@ impl Machine {
         if self.stopping || self.policy.once {
             return Command::Exit(self.exit());
         }
-        Command::Idle(self.policy.poll_interval)
+        let wait = POLL_MIN.saturating_mul(1 << self.idle.min(16)).min(self.policy.poll_interval);
+        self.idle += 1;
+        Command::Idle(wait)
     }
 
     /// The batch is somebody else's by now, or will be: leave it alone.
@@ -376,6 +422,10 @@ impl Machine {
         }
     }
 }
+
+/// The first wait when there is nothing to do, doubled each time there still is nothing: where events come often they are
+/// found soon, and where none come a look every `poll_interval` costs next to nothing.
+const POLL_MIN: Duration = Duration::from_millis(10);
 
 /// Another relay is sealing: what it seals can be claimed in a moment. Doubled each time it still is.
 const CONTENDED_WAIT: Duration = Duration::from_millis(5);

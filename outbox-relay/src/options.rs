@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use outbox_core::{Backoff, PlanRequest, Route, VarError, Vars};
+use outbox_core::{Backoff, PlanRequest, Route, RouteSpec, RouteStart, VarError, Vars};
 
+use crate::limits::Limits;
 use crate::machine::Policy;
 
 /// The most events in a batch: one ClickHouse INSERT must stay one block (1,048,449 rows measured on 26.7).
@@ -19,6 +20,9 @@ pub const WORKERS_MAX: u32 = 64;
 
 /// The longest of the other times: a day.
 pub const WAIT_MAX: Duration = Duration::from_secs(86_400);
+
+/// The longest time to keep delivered events.
+const KEEP_MAX: Duration = Duration::from_secs(10 * 366 * 86_400);
 
 /// How many batches one call seals at most: one durable commit for all of them.
 const PLAN_BATCHES: u32 = 20;
@@ -47,6 +51,11 @@ pub struct RelayOptions {
     pub(crate) retry_min: Duration,
     pub(crate) retry_max: Duration,
     pub(crate) workers: u32,
+    pub(crate) ordered: bool,
+    pub(crate) event_types: Option<Vec<String>>,
+    pub(crate) start: RouteStart,
+    pub(crate) keep_delivered: Duration,
+    pub(crate) limits: Limits,
     pub(crate) once: bool,
 }
 
@@ -63,6 +72,11 @@ impl Default for RelayOptions {
             retry_min: Duration::from_millis(500),
             retry_max: Duration::from_secs(60),
             workers: 1,
+            ordered: false,
+            event_types: None,
+            start: RouteStart::Oldest,
+            keep_delivered: Duration::ZERO,
+            limits: Limits::default(),
             once: false,
         }
     }
@@ -81,6 +95,14 @@ impl RelayOptions {
         "OUTBOX_RETRY_MIN",
         "OUTBOX_RETRY_MAX",
         "OUTBOX_WORKERS",
+        "OUTBOX_ORDERED",
+        "OUTBOX_EVENT_TYPES",
+        "OUTBOX_ROUTE_START",
+        "OUTBOX_KEEP_DELIVERED",
+        "OUTBOX_LIMIT_ROWS",
+        "OUTBOX_LIMIT_BYTES",
+        "OUTBOX_LIMIT_AGE",
+        "OUTBOX_ON_FULL",
     ];
 
     /// The defaults, with what the variables say. Durations are written like `200ms`, `1s`, `2m`.
@@ -104,6 +126,17 @@ impl RelayOptions {
             retry_min: duration("OUTBOX_RETRY_MIN", default.retry_min)?,
             retry_max: duration("OUTBOX_RETRY_MAX", default.retry_max)?,
             workers: vars.parse("OUTBOX_WORKERS")?.unwrap_or(default.workers),
+            ordered: vars.parse("OUTBOX_ORDERED")?.unwrap_or(default.ordered),
+            event_types: vars.text("OUTBOX_EVENT_TYPES").map(|types| {
+                types.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+            }),
+            start: match vars.text("OUTBOX_ROUTE_START") {
+                None | Some("oldest") => RouteStart::Oldest,
+                Some("now") => RouteStart::Now,
+                Some(_) => return Err(VarError::new("OUTBOX_ROUTE_START", "needs oldest or now")),
+            },
+            keep_delivered: duration("OUTBOX_KEEP_DELIVERED", default.keep_delivered)?,
+            limits: Limits::from_vars(vars)?,
             once: false,
         };
         options.check()?;
@@ -153,7 +186,28 @@ impl RelayOptions {
             "OUTBOX_RETRY_MAX",
             "needs OUTBOX_RETRY_MIN to 1day".into(),
         )?;
-        rule((1..=WORKERS_MAX).contains(&self.workers), "OUTBOX_WORKERS", format!("needs 1 to {WORKERS_MAX}"))
+        rule((1..=WORKERS_MAX).contains(&self.workers), "OUTBOX_WORKERS", format!("needs 1 to {WORKERS_MAX}"))?;
+        rule(
+            !self.ordered || self.workers == 1,
+            "OUTBOX_WORKERS",
+            "needs 1 with OUTBOX_ORDERED: one batch is in flight".into(),
+        )?;
+        rule(
+            self.event_types.as_ref().is_none_or(|types| !types.is_empty()),
+            "OUTBOX_EVENT_TYPES",
+            "needs event types with commas between them, or to be unset for all".into(),
+        )?;
+        rule(self.keep_delivered <= KEEP_MAX, "OUTBOX_KEEP_DELIVERED", "needs at most 10years".into())?;
+        self.limits.check()
+    }
+
+    pub(crate) fn route_spec(&self) -> RouteSpec {
+        RouteSpec {
+            route: self.route.clone(),
+            start: self.start,
+            event_types: self.event_types.clone(),
+            ordered: self.ordered,
+        }
     }
 
     pub(crate) fn plan_request(&self) -> PlanRequest {
@@ -175,6 +229,7 @@ impl RelayOptions {
             busy_backoff: Backoff::new(self.retry_min * BUSY_FACTOR, self.retry_max * BUSY_FACTOR),
             parked_delay: PARKED_DELAY,
             poll_interval: self.poll_interval,
+            ordered: self.ordered,
             prune_interval: prunes.then_some(PRUNE_INTERVAL),
             once: self.once,
         }
@@ -184,11 +239,12 @@ impl RelayOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::OnFull;
 
     #[test]
     fn each_variable_changes_its_own_setting_only() {
-        let default = RelayOptions::default;
-        let cases: [(&str, &str, RelayOptions); 10] = [
+        let (default, limits) = (RelayOptions::default, Limits::default);
+        let cases: [(&str, &str, RelayOptions); 18] = [
             ("OUTBOX_ROUTE", "audit", RelayOptions { route: Route::new("audit"), ..default() }),
             ("OUTBOX_BATCH_ROWS", "7", RelayOptions { batch_rows: 7, ..default() }),
             ("OUTBOX_BATCH_ROWS_MAX", "700", RelayOptions { batch_rows_max: 700, ..default() }),
@@ -199,6 +255,18 @@ mod tests {
             ("OUTBOX_RETRY_MIN", "7ms", RelayOptions { retry_min: Duration::from_millis(7), ..default() }),
             ("OUTBOX_RETRY_MAX", "7m", RelayOptions { retry_max: Duration::from_secs(420), ..default() }),
             ("OUTBOX_WORKERS", "7", RelayOptions { workers: 7, ..default() }),
+            ("OUTBOX_ORDERED", "true", RelayOptions { ordered: true, ..default() }),
+            (
+                "OUTBOX_EVENT_TYPES",
+                "user_created, user_seen",
+                RelayOptions { event_types: Some(vec!["user_created".into(), "user_seen".into()]), ..default() },
+            ),
+            ("OUTBOX_ROUTE_START", "now", RelayOptions { start: RouteStart::Now, ..default() }),
+            ("OUTBOX_KEEP_DELIVERED", "7days", RelayOptions { keep_delivered: WAIT_MAX * 7, ..default() }),
+            ("OUTBOX_LIMIT_ROWS", "7", RelayOptions { limits: limits().rows(7), ..default() }),
+            ("OUTBOX_LIMIT_BYTES", "7", RelayOptions { limits: limits().bytes(7), ..default() }),
+            ("OUTBOX_LIMIT_AGE", "7s", RelayOptions { limits: limits().age(Duration::from_secs(7)), ..default() }),
+            ("OUTBOX_ON_FULL", "warn", RelayOptions { limits: limits().on_full(OnFull::Warn), ..default() }),
         ];
         assert_eq!(cases.len(), RelayOptions::VARS.len());
         for (name, value, expected) in cases {
@@ -221,6 +289,15 @@ mod tests {
             ("OUTBOX_RETRY_MIN", "0s"),
             ("OUTBOX_RETRY_MAX", "1ms"),
             ("OUTBOX_WORKERS", "65"),
+            ("OUTBOX_ORDERED", "yes"),
+            ("OUTBOX_EVENT_TYPES", ","),
+            ("OUTBOX_ROUTE_START", "yesterday"),
+            ("OUTBOX_KEEP_DELIVERED", "11years"),
+            ("OUTBOX_LIMIT_ROWS", "0"),
+            ("OUTBOX_LIMIT_BYTES", "-1"),
+            ("OUTBOX_LIMIT_AGE", "0s"),
+            ("OUTBOX_ON_FULL", "refuse"),
+            ("OUTBOX_ON_FULL", "drop"),
         ] {
             let refused = RelayOptions::from_vars(&Vars::new([(name, value)])).expect_err(name);
             assert_eq!(refused.name(), name, "{refused}");

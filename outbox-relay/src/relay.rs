@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use outbox_core::{BoxFuture, Clock, DynSink, Route, Sink, Store};
+use outbox_core::{BoxFuture, Clock, DynSink, Route, RouteStart, Sink, Store};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::clock::BootClock;
 use crate::error::RelayError;
+use crate::limits::Limits;
 use crate::machine::{Exit, Machine};
 use crate::options::RelayOptions;
 use crate::stats::{Counters, Stats};
@@ -195,7 +196,8 @@ impl<S: Store> RelayBuilder<S> {
         self
     }
 
-    /// How often to look when there is nothing to do. Default 200 ms. An idle look writes nothing.
+    /// How often to look at most when there is nothing to do. Default 200 ms. After an event it begins with 10 ms and doubles. An
+    /// idle look writes nothing.
     #[must_use]
     pub fn poll_interval(mut self, interval: Duration) -> Self {
         self.options.poll_interval = interval;
@@ -222,6 +224,46 @@ impl<S: Store> RelayBuilder<S> {
     #[must_use]
     pub fn workers(mut self, workers: u32) -> Self {
         self.options.workers = workers;
+        self
+    }
+
+    /// Deliver one batch at a time, in the order of `seq`: see [`RouteSpec::ordered`](outbox_core::RouteSpec::ordered). Default
+    /// no. The price: one batch in flight, whatever the number of relays, and what is parked holds up all later events of its
+    /// table.
+    #[must_use]
+    pub fn ordered(mut self, ordered: bool) -> Self {
+        self.options.ordered = ordered;
+        self
+    }
+
+    /// Deliver events of these types only. Default: all. A change counts for what is sealed later.
+    #[must_use]
+    pub fn event_types<T: Into<String>>(mut self, types: impl IntoIterator<Item = T>) -> Self {
+        self.options.event_types = Some(types.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Where the route begins when it is new. Default: at the oldest event that is kept.
+    #[must_use]
+    pub fn start_at(mut self, start: RouteStart) -> Self {
+        self.options.start = start;
+        self
+    }
+
+    /// Keep delivered events this long, for `outbox replay` and for audits. Default: not at all. It is the most that is kept:
+    /// PostgreSQL's ring of four slots empties a slot before it is written to again, so that with much traffic it holds two
+    /// to three slots of events (a slot is 2^20 events unless `Tables` says otherwise), however long this is. The price is the
+    /// disk; reading and sealing do not slow down.
+    #[must_use]
+    pub fn keep_delivered(mut self, keep: Duration) -> Self {
+        self.options.keep_delivered = keep;
+        self
+    }
+
+    /// How much may wait before there is an alarm, or before events are refused. Default: no limits.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.options.limits = limits;
         self
     }
 
@@ -267,7 +309,11 @@ impl<S: Store> RelayBuilder<S> {
     pub async fn start_with<C: Clock + Clone>(self, clock: C) -> Result<Relay, RelayError> {
         self.options.check()?;
         let sink = self.sink.ok_or(RelayError::NoSink)?;
-        self.store.open(&self.options.route).await.map_err(RelayError::Store)?;
+        self.store.open(&self.options.route_spec()).await.map_err(RelayError::Store)?;
+        if !self.options.limits.refuses() {
+            // Whatever an earlier configuration has left behind. A relay that refuses says so again in a moment.
+            self.store.set_full(false).await.map_err(RelayError::Store)?;
+        }
         sink.check().await.map_err(RelayError::Sink)?;
         let (phase, _) = watch::channel(Phase::Running);
         let counters = Arc::<Counters>::default();
@@ -284,6 +330,7 @@ impl<S: Store> RelayBuilder<S> {
                 wake: Arc::clone(&self.wake),
                 counters: Arc::clone(&counters),
                 last_alarm: String::new(),
+                full: false,
             };
             workers.spawn(worker.run());
         }

@@ -9,6 +9,7 @@ pub(crate) struct Counters {
     pub(crate) settled_batches: AtomicU64,
     pub(crate) delivered_parts: AtomicU64,
     pub(crate) resent_parts: AtomicU64,
+    pub(crate) held_events: AtomicU64,
     pub(crate) failures: AtomicU64,
 }
 
@@ -24,6 +25,8 @@ pub struct Stats {
     pub delivered_parts: u64,
     /// Parts sent again because an earlier send's outcome was unknown.
     pub resent_parts: u64,
+    /// Events that were put aside, parked or dead.
+    pub held_events: u64,
     /// Steps that failed, of the store's and of the sink's.
     pub failures: u64,
 }
@@ -40,6 +43,7 @@ impl Counters {
             settled_batches: read(&self.settled_batches),
             delivered_parts: read(&self.delivered_parts),
             resent_parts: read(&self.resent_parts),
+            held_events: read(&self.held_events),
             failures: read(&self.failures),
         }
     }

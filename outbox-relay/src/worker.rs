@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use outbox_core::{
-    Claim, Clock, DynSink, Part, PartDraft, Recovery, Release, SinkError, Store, StoreError, StoreErrorKind,
+    Claim, Clock, DynSink, Hold, Part, PartDraft, Recovery, Release, SinkError, Store, StoreError, StoreErrorKind,
 };
 use tokio::sync::{Notify, watch};
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::machine::{Command, Exit, Fact, Group, Machine};
+use crate::limits::Limits;
+use crate::machine::{Aside, Command, Exit, Fact, Group, Machine};
 use crate::options::RelayOptions;
 use crate::stats::Counters;
 
@@ -44,6 +45,8 @@ pub(crate) struct Worker<S, C> {
     pub(crate) wake: Arc<Notify>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) last_alarm: String,
+    /// Whether the outbox was over its limits at the last look.
+    pub(crate) full: bool,
 }
 
 impl<S: Store, C: Clock> Worker<S, C> {
@@ -104,11 +107,12 @@ impl<S: Store, C: Clock> Worker<S, C> {
             }
             Command::Prune => {
                 // Not worth stopping for: delivery goes on, and the next time is soon.
-                match self.store.prune().await {
+                match self.store.prune(self.options.keep_delivered).await {
                     Ok(0) => {}
                     Ok(pruned) => tracing::debug!(pruned, "pruned"),
                     Err(error) => tracing::error!(%error, "cannot prune: settled events pile up"),
                 }
+                self.look_at_limits().await;
                 Fact::Pruned
             }
             Command::Idle(wait) => {
@@ -138,6 +142,29 @@ impl<S: Store, C: Clock> Worker<S, C> {
         }
     }
 
+    /// Raises the alarm when a limit is passed, and lets `emit` refuse events where that is asked for.
+    async fn look_at_limits(&mut self) {
+        let limits = self.options.limits;
+        if limits == Limits::none() {
+            return;
+        }
+        let passed = match self.store.load().await {
+            Ok(load) => limits.passed(&load, self.full),
+            Err(error) => return tracing::warn!(%error, "cannot look whether the outbox is over its limits"),
+        };
+        let refuses = limits.refuses();
+        match &passed {
+            Some(passed) if !self.full => tracing::error!(refuses, "the outbox is over its limits: {passed}"),
+            None if self.full => tracing::info!("the outbox is within its limits again"),
+            _ => {}
+        }
+        self.full = passed.is_some();
+        // Said each time, and written only where it changes: another relay may have said otherwise when it started.
+        if refuses && let Err(error) = self.store.set_full(self.full).await {
+            tracing::warn!(%error, full = self.full, "cannot tell the producers whether the outbox is full");
+        }
+    }
+
     /// The commands about a claimed batch.
     async fn perform_on(&mut self, claim: Claim, command: Command) -> Fact {
         match command {
@@ -148,10 +175,20 @@ impl<S: Store, C: Clock> Worker<S, C> {
             Command::Freeze(groups) => self.freeze(&claim, groups).await,
             Command::Recover(part) => self.recover(&claim, &part).await,
             Command::Deliver(part) => self.deliver(&claim, &part).await,
-            Command::Replace { no, group } => self.replace(&claim, no, group).await,
+            Command::Replace { no, groups } => self.replace(&claim, no, groups).await,
             Command::SettlePart(no) => {
                 let settled = self.store.settle_part(&claim, no).await;
                 self.told(settled, |()| Fact::PartSettled)
+            }
+            Command::Hold(aside) => self.hold(&claim, aside).await,
+            Command::SettleAndClaim => {
+                let asked = self.clock.now();
+                let claimed = self.store.settle_and_claim(&claim, self.options.lease).await;
+                if claimed.is_ok() {
+                    Counters::add(&self.counters.settled_batches, 1);
+                    tracing::info!("settled");
+                }
+                self.told(claimed, |claim| Fact::SettledAndClaimed { claim, asked })
             }
             Command::Settle => {
                 let settled = self.store.settle(&claim).await;
@@ -175,11 +212,11 @@ impl<S: Store, C: Clock> Worker<S, C> {
     async fn freeze(&mut self, claim: &Claim, groups: Vec<Group>) -> Fact {
         let (mut drafts, mut failed) = (Vec::new(), Vec::new());
         for group in groups {
-            match self.draft(claim, group).await {
+            match self.draft(claim, group.clone()).await {
                 Ok(Ok(draft)) => drafts.push(draft),
                 Ok(Err(error)) => {
                     self.alarm(&error, "a part cannot be frozen");
-                    failed.push(error);
+                    failed.push((group, error));
                 }
                 Err(fact) => return fact,
             }
@@ -191,19 +228,37 @@ impl<S: Store, C: Clock> Worker<S, C> {
         self.told(records, |records| Fact::Frozen { records, failed })
     }
 
-    async fn replace(&mut self, claim: &Claim, no: i32, group: Group) -> Fact {
-        match self.draft(claim, group).await {
-            Ok(Ok(draft)) => {
-                tracing::warn!(part = no, rows = draft.ordinals.len(), "the rest goes under a new token");
-                let record = self.store.replace(claim, no, draft).await;
-                self.told(record, Fact::Replaced)
+    async fn replace(&mut self, claim: &Claim, no: i32, groups: Vec<Group>) -> Fact {
+        let mut drafts = Vec::new();
+        for group in groups {
+            match self.draft(claim, group).await {
+                Ok(Ok(draft)) => drafts.push(draft),
+                Ok(Err(error)) => {
+                    self.alarm(&error, "a part cannot be frozen");
+                    return Fact::SinkFailed(error);
+                }
+                Err(fact) => return fact,
             }
-            Ok(Err(error)) => {
-                self.alarm(&error, "a part cannot be frozen");
-                Fact::SinkFailed(error)
-            }
-            Err(fact) => fact,
         }
+        let rows: usize = drafts.iter().map(|draft| draft.ordinals.len()).sum();
+        tracing::warn!(part = no, rows, parts = drafts.len(), "the rest goes under new tokens");
+        let records = self.store.replace(claim, no, drafts).await;
+        self.told(records, Fact::Replaced)
+    }
+
+    async fn hold(&mut self, claim: &Claim, aside: Aside) -> Fact {
+        let Aside { part, group: Group { table, ordinals }, reason, delay } = aside;
+        let events = self.machine.events();
+        let events: Vec<_> = ordinals.iter().filter_map(|ordinal| events.get(*ordinal as usize).cloned()).collect();
+        let (rows, dead) = (events.len(), reason.dead);
+        let hold = Hold { part, table, ordinals, events, reason, delay };
+        let held = self.store.hold(claim, &hold).await;
+        if let Ok(batch) = &held {
+            Counters::add(&self.counters.held_events, rows as u64);
+            let (table, code, error) = (hold.table, hold.reason.code, hold.reason.error);
+            tracing::error!(held = batch.0, table, rows, dead, code, error, "put aside: see `outbox held`");
+        }
+        self.told(held, |_| Fact::Held)
     }
 
     async fn draft(&mut self, claim: &Claim, group: Group) -> Result<Result<PartDraft, SinkError>, Fact> {

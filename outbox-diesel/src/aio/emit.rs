@@ -9,7 +9,7 @@ use outbox_core::EventLog;
 use uuid::Uuid;
 
 use crate::OutboxBackend;
-use crate::insert::Encoded;
+use crate::insert::{Encoded, check_written};
 
 /// Writes events into the caller's transaction. Every async Diesel connection to a supported database has it: plain,
 /// pooled, or generic (`C: AsyncConnection<Backend: OutboxBackend>`).
@@ -82,8 +82,9 @@ pub(super) fn status<C: AsyncConnection>(conn: &mut C) -> &mut TransactionManage
 
 pub(super) async fn insert<C: Emit>(conn: &mut C, encoded: Encoded) -> QueryResult<usize> {
     let rows = encoded.len();
-    for statement in encoded.statements::<C::Backend>() {
-        RunQueryDsl::execute(statement, conn).await?;
+    for (expected, statement) in encoded.statements::<C::Backend>() {
+        let written = RunQueryDsl::execute(statement, conn).await?;
+        check_written(expected, written)?;
     }
     Ok(rows)
 }

@@ -33,6 +33,7 @@ impl<'c, C: Emit> Tx<'c, C> {
     /// What the database says. Nothing is open then.
     pub async fn begin(conn: &'c mut C) -> QueryResult<Self> {
         let start = depth(status(conn))?;
+        let after_begin = C::Backend::DIALECT.after_begin_sql()?;
         // Before BEGIN is sent: a future that is dropped in between may have sent it.
         let mut tx = Self { conn, start, open: true };
         if let Err(error) = Manager::<C>::begin_transaction(tx.conn).await {
@@ -40,8 +41,8 @@ impl<'c, C: Emit> Tx<'c, C> {
             return Err(error);
         }
         if start == 0
-            && let Some(sql) = C::Backend::DIALECT.after_begin
-            && let Err(error) = tx.conn.batch_execute(sql).await
+            && let Some(sql) = after_begin
+            && let Err(error) = tx.conn.batch_execute(&sql).await
         {
             tx.roll_back().await;
             return Err(error);

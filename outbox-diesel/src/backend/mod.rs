@@ -5,10 +5,15 @@ mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
+use std::borrow::Cow;
+
 use diesel::QueryResult;
 use diesel::backend::Backend;
 use diesel::query_builder::AstPass;
+use diesel::result::Error;
 use outbox_core::Event;
+
+use crate::tables::{Tables, tables};
 
 /// A database that holds an outbox: `Pg` with the feature `postgres` (or `postgres-sync`), `Sqlite` with `sqlite`.
 ///
@@ -38,7 +43,7 @@ pub trait OutboxBackend: Backend + sealed::Sealed {
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub struct Dialect {
-    /// Run right after the outermost BEGIN.
+    /// Run right after the outermost BEGIN, about tables called `outbox_..`.
     pub after_begin: Option<&'static str>,
     /// Run right before the outermost COMMIT: its failure means that COMMIT would keep nothing.
     pub before_commit: Option<&'static str>,
@@ -46,6 +51,18 @@ pub struct Dialect {
     pub statement_rows_max: usize,
     /// One INSERT is closed when its events reach this size.
     pub statement_bytes_max: usize,
+}
+
+impl Dialect {
+    /// [`after_begin`](Self::after_begin), about this process's tables.
+    pub(crate) fn after_begin_sql(&self) -> QueryResult<Option<Cow<'static, str>>> {
+        self.after_begin.map(|sql| process_tables().map(|tables| tables.sql(sql))).transpose()
+    }
+}
+
+/// The tables that this process emits to.
+pub(crate) fn process_tables() -> QueryResult<&'static Tables> {
+    tables().map_err(|error| Error::QueryBuilderError(Box::new(error)))
 }
 
 mod sealed {

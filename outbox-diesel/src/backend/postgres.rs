@@ -9,10 +9,13 @@ use diesel::sql_types::{Array, Integer, Nullable, Text, Timestamptz};
 use outbox_core::Event;
 use uuid::Uuid;
 
-use super::{Dialect, Hidden, OutboxBackend};
+use super::{Dialect, Hidden, OutboxBackend, process_tables};
 
 const INSERT: &str = "INSERT INTO outbox_event \
     (id, event_type, version, occurred_at, environment, destination, key, headers, payload, bytes) SELECT * FROM unnest(";
+
+/// Writes nothing while the outbox is over its limits: the number of rows tells.
+const UNLESS_FULL: &str = ") WHERE NOT EXISTS (SELECT FROM outbox_limit WHERE is_full)";
 
 #[doc(hidden)]
 #[derive(Debug, Default)]
@@ -59,7 +62,8 @@ impl OutboxBackend for Pg {
     }
 
     fn walk<'b>(rows: &'b Columns, mut pass: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        pass.push_sql(INSERT);
+        let tables = process_tables()?;
+        pass.push_sql(&tables.sql(INSERT));
         pass.push_bind_param::<Array<diesel::sql_types::Uuid>, _>(&rows.id)?;
         pass.push_sql(", ");
         pass.push_bind_param::<Array<Text>, _>(&rows.event_type)?;
@@ -79,7 +83,7 @@ impl OutboxBackend for Pg {
         pass.push_bind_param::<Array<Text>, _>(&rows.payload)?;
         pass.push_sql(", ");
         pass.push_bind_param::<Array<Integer>, _>(&rows.bytes)?;
-        pass.push_sql(")");
+        pass.push_sql(&tables.sql(UNLESS_FULL));
         Ok(())
     }
 }

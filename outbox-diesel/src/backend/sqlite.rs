@@ -7,10 +7,13 @@ use diesel::sql_types::{BigInt, Integer, Nullable, Text};
 use diesel::sqlite::Sqlite;
 use outbox_core::Event;
 
-use super::{Dialect, Hidden, OutboxBackend};
+use super::{Dialect, Hidden, OutboxBackend, process_tables};
 
 const INSERT: &str = "INSERT INTO outbox_event \
-    (id, event_type, version, occurred_at, environment, destination, key, headers, payload, bytes) VALUES ";
+    (id, event_type, version, occurred_at, environment, destination, key, headers, payload, bytes) SELECT * FROM (VALUES ";
+
+/// Writes nothing while the outbox is over its limits: the number of rows tells.
+const UNLESS_FULL: &str = ")) WHERE NOT EXISTS (SELECT 1 FROM outbox_limit WHERE is_full)";
 
 /// Ten binds each: far under SQLite's 32 766, and a statement's text stays under 50 kB.
 const STATEMENT_ROWS_MAX: usize = 1000;
@@ -54,7 +57,8 @@ impl OutboxBackend for Sqlite {
         if rows.len() != 1 && rows.len() != STATEMENT_ROWS_MAX {
             pass.unsafe_to_cache_prepared();
         }
-        pass.push_sql(INSERT);
+        let tables = process_tables()?;
+        pass.push_sql(&tables.sql(INSERT));
         for (index, row) in rows.iter().enumerate() {
             pass.push_sql(if index == 0 { "(" } else { "), (" });
             pass.push_bind_param::<Text, _>(&row.id)?;
@@ -77,7 +81,7 @@ impl OutboxBackend for Sqlite {
             pass.push_sql(", ");
             pass.push_bind_param::<Integer, _>(&row.bytes)?;
         }
-        pass.push_sql(")");
+        pass.push_sql(&tables.sql(UNLESS_FULL));
         Ok(())
     }
 }

@@ -3,11 +3,17 @@
 //! The work is done by SQL functions that [`MIGRATIONS`] installs; this module calls them and turns rows into the
 //! contract's types. It never updates or deletes an event row.
 
+mod claiming;
 mod connections;
 mod error;
+mod floors;
+mod freezing;
+mod holding;
+mod operating;
+mod read;
 mod rows;
 mod setup;
 mod store;
 
-pub use setup::MIGRATIONS;
+pub use setup::{MIGRATIONS, migrations};
 pub use store::PostgresStore;

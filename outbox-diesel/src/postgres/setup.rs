@@ -5,9 +5,34 @@ use diesel::{QueryResult, QueryableByName};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use outbox_core::{StoreError, StoreErrorKind};
 
+use crate::Tables;
+
 /// The SQL of every version, in order. [`PostgresStore::setup`](super::PostgresStore) runs what is missing; it can as
 /// well be copied into the service's own migrations.
-pub const MIGRATIONS: &[&str] = &[include_str!("../../migrations/postgres/0001_outbox.sql")];
+pub const MIGRATIONS: &[&str] = &[concat!(
+    include_str!("../../migrations/postgres/0001/tables.sql"),
+    include_str!("../../migrations/postgres/0001/plan.sql"),
+    include_str!("../../migrations/postgres/0001/batches.sql"),
+    include_str!("../../migrations/postgres/0001/held.sql"),
+    include_str!("../../migrations/postgres/0001/prune.sql"),
+    include_str!("../../migrations/postgres/0001/operate.sql"),
+)];
+
+/// How the size of a slot stands in the SQL.
+const SLOT_BITS: &str = ">> 20)";
+
+/// [`MIGRATIONS`] for tables elsewhere: with their prefix, in their schema, with their size of a slot.
+#[must_use]
+pub fn migrations(tables: &Tables) -> Vec<String> {
+    let schema = tables
+        .schema()
+        .map(|schema| format!("CREATE SCHEMA IF NOT EXISTS {schema};\nSET LOCAL search_path TO {schema};\n\n"));
+    let render = |sql: &&str| {
+        let sql = tables.unqualified(sql).replace(SLOT_BITS, &format!(">> {})", tables.slot_bits()));
+        format!("{}{sql}", schema.as_deref().unwrap_or_default())
+    };
+    MIGRATIONS.iter().map(render).collect()
+}
 
 /// An arbitrary number that no other program is likely to lock: "outbox" in ASCII.
 const SETUP_LOCK: i64 = 0x6f75_7462_6f78;
@@ -25,14 +50,14 @@ struct Table {
 }
 
 /// Installs what is missing under a lock. `Ok(Err(version))`: the tables are newer than this program.
-pub(super) async fn setup(conn: &mut AsyncPgConnection) -> QueryResult<Result<usize, usize>> {
+pub(super) async fn setup(tables: &Tables, conn: &mut AsyncPgConnection) -> QueryResult<Result<usize, usize>> {
     conn.transaction(async |conn| -> QueryResult<Result<usize, usize>> {
         diesel::sql_query("SELECT pg_advisory_xact_lock($1)").bind::<BigInt, _>(SETUP_LOCK).execute(conn).await?;
-        let from = version(conn).await?;
+        let from = version(tables, conn).await?;
         if from > MIGRATIONS.len() {
             return Ok(Err(from));
         }
-        for migration in &MIGRATIONS[from..] {
+        for migration in migrations(tables).iter().skip(from) {
             conn.batch_execute(migration).await?;
         }
         Ok(Ok(MIGRATIONS.len() - from))
@@ -73,14 +98,16 @@ fn newer(version: usize) -> StoreError {
 }
 
 /// The installed version, 0 when there is none.
-pub(super) async fn version(conn: &mut AsyncPgConnection) -> QueryResult<usize> {
-    let table: Table =
-        diesel::sql_query("SELECT to_regclass('outbox_migration')::text AS name").get_result(conn).await?;
+pub(super) async fn version(tables: &Tables, conn: &mut AsyncPgConnection) -> QueryResult<usize> {
+    let table: Table = diesel::sql_query("SELECT to_regclass($1)::text AS name")
+        .bind::<Text, _>(tables.sql("outbox_migration"))
+        .get_result(conn)
+        .await?;
     if table.name.is_none() {
         return Ok(0);
     }
     let version: Version =
-        diesel::sql_query("SELECT coalesce(max(version), 0)::bigint AS version FROM outbox_migration")
+        diesel::sql_query(tables.sql("SELECT coalesce(max(version), 0)::bigint AS version FROM outbox_migration"))
             .get_result(conn)
             .await?;
     Ok(usize::try_from(version.version).unwrap_or(0))

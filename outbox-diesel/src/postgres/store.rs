@@ -1,24 +1,24 @@
 //! [`PostgresStore`]: the contract's steps as calls of the outbox functions.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use diesel::query_builder::SqlQuery;
 use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Uuid as SqlUuid};
 use diesel::{ConnectionResult, QueryResult};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use outbox_core::{
-    BatchId, Claim, PartDraft, PartRecord, PlanRequest, Planned, Release, Route, Status, Store, StoreError,
-    StoreErrorKind, StoredEvent,
+    BatchId, Claim, HeldBatch, Hold, Load, PartDraft, PartRecord, PlanRequest, Planned, Release, ReplayRequest, Route,
+    RouteSpec, RouteStart, SchemaRecord, Status, Store, StoreError, StoreErrorKind, StoredEvent,
 };
-use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::connections::{Connections, by_url};
-use super::rows::{ClaimRow, Count, EventRow, Flag, FloorRow, FrozenRow, PartRow, PlanRow};
+use super::floors::Floors;
+use super::read::Reading;
+use super::rows::{Count, Flag, PlanRow};
 use super::setup;
-use crate::parts;
-use crate::status::{FailingRow, RouteRow};
+use crate::{Tables, parts};
 
 /// A relay needs one connection for its work and one to renew a lease beside it.
 const CONNECTIONS_MAX: usize = 4;
@@ -27,35 +27,7 @@ const CONNECTIONS_MAX: usize = 4;
 const STEP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long installing and counting may take.
-const LONG_STEP_TIMEOUT: Duration = Duration::from_secs(600);
-
-/// How often the smallest open batch is looked up anew.
-const FLOOR_AGE_MAX: Duration = Duration::from_secs(1);
-
-/// How often it is looked up from the beginning: a settlement that a crash undid brings a smaller number back.
-const FLOOR_LOOK_BACK: Duration = Duration::from_secs(30);
-
-/// Planner settings for reading a batch: the index order is the batch's order, so anything else would only sort again.
-const READ_SETTINGS: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off; \
-    SET LOCAL plan_cache_mode = force_generic_plan";
-
-/// The events between a batch's bounds: those in flight at base and finished by tick, then those started after base.
-const READ: &str = "SELECT e.seq, e.id, e.event_type, e.version, e.occurred_at, e.environment, e.destination, e.key, \
-    e.headers, e.payload FROM ( \
-    (SELECT e.* FROM (SELECT x FROM pg_snapshot_xip($1::pg_snapshot) x \
-        WHERE x >= $3::xid8 AND x <= $5::xid8 AND pg_visible_in_snapshot(x, $2::pg_snapshot) ORDER BY x) l \
-      CROSS JOIN LATERAL (SELECT * FROM outbox_event e WHERE e.xid = l.x \
-        AND e.seq > CASE WHEN l.x = $3::xid8 THEN $4::int8 ELSE -1 END \
-        AND e.seq <= CASE WHEN l.x = $5::xid8 THEN $6::int8 ELSE 9223372036854775807 END ORDER BY e.seq) e \
-      ORDER BY l.x, e.seq) \
-    UNION ALL \
-    (SELECT e.* FROM outbox_event e \
-      WHERE (e.xid, e.seq) > ( \
-            CASE WHEN $3::xid8 < pg_snapshot_xmax($1::pg_snapshot) THEN pg_snapshot_xmax($1::pg_snapshot) ELSE $3::xid8 END, \
-            CASE WHEN $3::xid8 < pg_snapshot_xmax($1::pg_snapshot) THEN -1 ELSE $4::int8 END) \
-        AND (e.xid, e.seq) <= ($5::xid8, $6::int8) AND pg_visible_in_snapshot(e.xid, $2::pg_snapshot) \
-      ORDER BY e.xid, e.seq) \
-    ) e ORDER BY e.xid, e.seq";
+pub(super) const LONG_STEP_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// The outbox in a PostgreSQL database (13 or later).
 ///
@@ -64,18 +36,10 @@ const READ: &str = "SELECT e.seq, e.id, e.event_type, e.version, e.occurred_at, 
 /// synchronous commits, claims and settlements are not (losing one delivers the same part again under the same token).
 #[derive(Clone)]
 pub struct PostgresStore {
-    connections: Connections,
-    floors: Arc<Mutex<HashMap<Route, Floor>>>,
-}
-
-/// A number up to the smallest open batch's of a route, and when it was looked up.
-///
-/// Per route, because one route's planner is one at a time: a batch with a smaller number cannot appear later.
-#[derive(Clone, Copy)]
-struct Floor {
-    no: i64,
-    looked_up: Instant,
-    from_the_beginning: Instant,
+    pub(super) connections: Connections,
+    pub(super) tables: Arc<Tables>,
+    pub(super) reading: Arc<Reading>,
+    pub(super) floors: Floors,
 }
 
 impl std::fmt::Debug for PostgresStore {
@@ -97,7 +61,16 @@ impl PostgresStore {
     where
         F: Future<Output = ConnectionResult<AsyncPgConnection>> + Send + 'static,
     {
-        Self { connections: Connections::new(CONNECTIONS_MAX, connect), floors: Arc::default() }
+        let tables = Tables::new();
+        let reading = Arc::new(Reading::of(&tables));
+        let connections = Connections::new(CONNECTIONS_MAX, connect);
+        Self { connections, tables: Arc::new(tables), reading, floors: Floors::default() }
+    }
+
+    /// The same over other tables: default `outbox_event` and so on, in the first schema of the connection's search path.
+    #[must_use]
+    pub fn with_tables(self, tables: Tables) -> Self {
+        Self { reading: Arc::new(Reading::of(&tables)), tables: Arc::new(tables), floors: Floors::default(), ..self }
     }
 
     /// A store over `url`, after a look whether PostgreSQL answers there.
@@ -112,70 +85,20 @@ impl PostgresStore {
 
     /// One short transaction. After a failure the floors are looked up anew: the database may be another one (a standby, a
     /// restore), or have forgotten what was not durable.
-    async fn step<T>(
+    pub(super) async fn step<T>(
         &self,
         operation: &'static str,
         step: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<T>,
     ) -> Result<T, StoreError> {
         let done = self.connections.run(operation, STEP_TIMEOUT, step).await;
         if done.is_err() {
-            self.floors.lock().await.clear();
+            self.floors.forget().await;
         }
         done
     }
 
-    /// Any number up to the route's smallest open batch's, at most a second old.
-    async fn floor(&self, route: &Route, conn: &mut AsyncPgConnection) -> QueryResult<i64> {
-        let mut floors = self.floors.lock().await;
-        let known = floors.get(route).copied();
-        if let Some(known) = known.filter(|known| known.looked_up.elapsed() < FLOOR_AGE_MAX) {
-            return Ok(known.no);
-        }
-        let recent = known.filter(|known| known.from_the_beginning.elapsed() < FLOOR_LOOK_BACK);
-        let at_least = recent.map_or(0, |known| known.no);
-        let found: FloorRow =
-            diesel::sql_query("SELECT min(no) AS floor FROM outbox_batch WHERE route = $1 AND no >= $2")
-                .bind::<Text, _>(route.as_str())
-                .bind::<BigInt, _>(at_least)
-                .get_result(conn)
-                .await?;
-        let no = found.floor.unwrap_or(at_least);
-        let now = Instant::now();
-        let from_the_beginning = recent.map_or(now, |known| known.from_the_beginning);
-        floors.insert(route.clone(), Floor { no, looked_up: now, from_the_beginning });
-        Ok(no)
-    }
-
-    /// The claimed batch and its parts: read however often it was claimed, because an operator may set the count back.
-    async fn claim_one(
-        &self,
-        route: &Route,
-        owner: Uuid,
-        lease: Duration,
-    ) -> Result<Option<(ClaimRow, Vec<PartRow>)>, StoreError> {
-        self.step("claim", async |conn| {
-            let floor = self.floor(route, conn).await?;
-            let row: Option<ClaimRow> = diesel::sql_query(
-                "SELECT no, attempt, n, bytes, concat_ws(' ', base, tick, lo_xid, lo_seq, hi_xid, hi_seq) AS bounds \
-                 FROM outbox_claim($1, $2, $3::interval, $4)",
-            )
-            .bind::<Text, _>(route.as_str())
-            .bind::<SqlUuid, _>(owner)
-            .bind::<Text, _>(interval(lease))
-            .bind::<BigInt, _>(floor)
-            .load(conn)
-            .await?
-            .pop();
-            let Some(row) = row else { return Ok(None) };
-            let parts = diesel::sql_query(
-                "SELECT no, token, destination, ordinals, statement, mark, done FROM outbox_part WHERE batch = $1 ORDER BY no",
-            )
-            .bind::<BigInt, _>(row.no)
-            .load::<PartRow>(conn)
-            .await?;
-            Ok(Some((row, parts)))
-        })
-        .await
+    pub(super) fn sql(&self, statement: &str) -> SqlQuery {
+        diesel::sql_query(self.tables.sql(statement))
     }
 
     async fn fenced(
@@ -191,75 +114,54 @@ impl PostgresStore {
 
     async fn still_held(&self, operation: &'static str, claim: &Claim) -> Result<(), StoreError> {
         self.fenced(operation, async |conn| {
-            diesel::sql_query(
-                "SELECT EXISTS (SELECT FROM outbox_batch WHERE no = $1 AND owner = $2 AND attempt = $3) AS flag",
-            )
-            .bind::<BigInt, _>(claim.batch.0)
-            .bind::<SqlUuid, _>(claim.owner)
-            .bind::<Integer, _>(claim.attempt)
-            .get_result(conn)
-            .await
-        })
-        .await
-    }
-
-    async fn freeze_all(
-        &self,
-        operation: &'static str,
-        claim: &Claim,
-        replaces: Option<i32>,
-        drafts: Vec<PartDraft>,
-    ) -> Result<Vec<PartRecord>, StoreError> {
-        let column = |of: fn(&PartDraft) -> String| drafts.iter().map(of).collect::<Vec<_>>();
-        let frozen: Vec<FrozenRow> = self
-            .step(operation, async |conn| {
-                diesel::sql_query(
-                    "SELECT part_no, part_token FROM outbox_freeze($1, $2, $3, $4, $5, $6, $7, $8) ORDER BY 1",
-                )
+            self.sql("SELECT EXISTS (SELECT FROM outbox_batch WHERE no = $1 AND owner = $2 AND attempt = $3) AS flag")
                 .bind::<BigInt, _>(claim.batch.0)
                 .bind::<SqlUuid, _>(claim.owner)
                 .bind::<Integer, _>(claim.attempt)
-                .bind::<Nullable<Integer>, _>(replaces)
-                .bind::<Array<Text>, _>(column(|draft| draft.table.clone()))
-                .bind::<Array<Text>, _>(column(|draft| crate::ordinals::encode(&draft.ordinals)))
-                .bind::<Array<Text>, _>(column(|draft| draft.frozen.statement.clone()))
-                .bind::<Array<Text>, _>(column(|draft| draft.frozen.mark.clone()))
-                .load(conn)
+                .get_result(conn)
                 .await
-            })
-            .await?;
-        if frozen.len() != drafts.len() {
-            return Err(StoreError::lease_lost(operation));
-        }
-        let record = |(row, draft): (FrozenRow, PartDraft)| PartRecord {
-            no: row.part_no,
-            token: row.part_token,
-            done: false,
-            draft,
-        };
-        Ok(frozen.into_iter().zip(drafts).map(record).collect())
+        })
+        .await
     }
 }
 
 impl Store for PostgresStore {
     async fn setup(&self) -> Result<(), StoreError> {
-        let installed = self.connections.run("setup", LONG_STEP_TIMEOUT, setup::setup).await?;
-        setup::installed(installed)
+        let installed =
+            self.connections.run("setup", LONG_STEP_TIMEOUT, async |conn| setup::setup(&self.tables, conn).await);
+        setup::installed(installed.await?)
     }
 
-    async fn open(&self, route: &Route) -> Result<(), StoreError> {
-        setup::check("open", self.step("open", setup::version).await?)?;
+    async fn open(&self, route: &RouteSpec) -> Result<(), StoreError> {
+        let found = self.step("open", async |conn| setup::version(&self.tables, conn).await).await?;
+        setup::check("open", found)?;
         self.step("open", async |conn| {
-            diesel::sql_query("SELECT outbox_open($1)").bind::<Text, _>(route.as_str()).execute(conn).await
+            self.sql("SELECT outbox_open($1, $2, $3, $4)")
+                .bind::<Text, _>(route.route.as_str())
+                .bind::<Bool, _>(route.start == RouteStart::Now)
+                .bind::<Nullable<Array<Text>>, _>(route.event_types.as_ref())
+                .bind::<Bool, _>(route.ordered)
+                .execute(conn)
+                .await
         })
         .await?;
         Ok(())
     }
 
+    async fn remove_route(&self, route: &Route) -> Result<bool, StoreError> {
+        let removed: Flag = self
+            .step("remove route", async |conn| {
+                let call = self.sql("SELECT outbox_remove_route($1) AS flag");
+                call.bind::<Text, _>(route.as_str()).get_result(conn).await
+            })
+            .await?;
+        Ok(removed.flag)
+    }
+
     async fn plan(&self, request: &PlanRequest) -> Result<Planned, StoreError> {
         let row: PlanRow = self
             .step("plan", async |conn| {
-                diesel::sql_query("SELECT * FROM outbox_plan($1, $2, $3::interval, $4, $5, $6)")
+                self.sql("SELECT * FROM outbox_plan($1, $2, $3::interval, $4, $5, $6)")
                     .bind::<Text, _>(request.route.as_str())
                     .bind::<Integer, _>(i32::try_from(request.rows).unwrap_or(i32::MAX))
                     .bind::<Text, _>(interval(request.linger))
@@ -278,51 +180,14 @@ impl Store for PostgresStore {
     }
 
     async fn claim(&self, route: &Route, owner: Uuid, lease: Duration) -> Result<Option<Claim>, StoreError> {
-        let Some((row, parts)) = self.claim_one(route, owner, lease).await? else { return Ok(None) };
-        let rows = row.n.unsigned_abs();
-        let parts = parts.into_iter().map(|part| {
-            let PartRow { no, token, destination, ordinals, statement, mark, done } = part;
-            let ordinals = parts::ordinals(&ordinals, rows)?;
-            Ok(parts::record(no, token, done, destination, ordinals, statement, mark))
-        });
-        Ok(Some(Claim {
-            batch: BatchId(row.no),
-            route: route.clone(),
-            owner,
-            attempt: row.attempt,
-            rows,
-            bytes: row.bytes.unsigned_abs(),
-            bounds: row.bounds,
-            parts: parts.collect::<Result<_, _>>()?,
-        }))
+        self.claim_batch(route, owner, lease).await
     }
 
     async fn read(&self, claim: &Claim) -> Result<Vec<StoredEvent>, StoreError> {
-        let bounds: Vec<&str> = claim.bounds.split(' ').collect();
-        let &[base, tick, lo_xid, lo_seq, hi_xid, hi_seq] = bounds.as_slice() else {
-            return Err(StoreError::new(StoreErrorKind::Mismatch, "read", "the batch's bounds are unreadable"));
-        };
-        let rows: Vec<EventRow> = self
-            .step("read", async |conn| {
-                conn.build_transaction()
-                    .read_committed()
-                    .read_only()
-                    .run(async |conn| {
-                        conn.batch_execute(READ_SETTINGS).await?;
-                        diesel::sql_query(READ)
-                            .bind::<Text, _>(base)
-                            .bind::<Text, _>(tick)
-                            .bind::<Text, _>(lo_xid)
-                            .bind::<Text, _>(lo_seq)
-                            .bind::<Text, _>(hi_xid)
-                            .bind::<Text, _>(hi_seq)
-                            .load::<EventRow>(conn)
-                            .await
-                    })
-                    .await
-            })
-            .await?;
-        let events = parts::complete(claim, rows.into_iter().map(StoredEvent::from).collect());
+        let read = self.step("read", async |conn| self.reading.read(claim, conn).await).await?;
+        let events =
+            read.ok_or_else(|| StoreError::new(StoreErrorKind::Mismatch, "read", "the batch's bounds are unreadable"));
+        let events = events.and_then(|events| parts::complete(claim, events));
         if events.is_err() {
             // Settled and pruned by another relay while this one stood still: no alarm.
             self.still_held("read", claim).await?;
@@ -334,14 +199,17 @@ impl Store for PostgresStore {
         self.freeze_all("freeze", claim, None, drafts).await
     }
 
-    async fn replace(&self, claim: &Claim, no: i32, draft: PartDraft) -> Result<PartRecord, StoreError> {
-        let mut records = self.freeze_all("replace", claim, Some(no), vec![draft]).await?;
-        records.pop().ok_or_else(|| StoreError::lease_lost("replace"))
+    async fn replace(&self, claim: &Claim, no: i32, drafts: Vec<PartDraft>) -> Result<Vec<PartRecord>, StoreError> {
+        self.freeze_all("replace", claim, Some(no), drafts).await
+    }
+
+    async fn hold(&self, claim: &Claim, hold: &Hold) -> Result<BatchId, StoreError> {
+        self.hold_events(claim, hold).await
     }
 
     async fn settle_part(&self, claim: &Claim, no: i32) -> Result<(), StoreError> {
         self.fenced("settle", async |conn| {
-            diesel::sql_query("SELECT outbox_settle_part($1, $2, $3, $4) AS flag")
+            self.sql("SELECT outbox_settle_part($1, $2, $3, $4) AS flag")
                 .bind::<BigInt, _>(claim.batch.0)
                 .bind::<SqlUuid, _>(claim.owner)
                 .bind::<Integer, _>(claim.attempt)
@@ -354,7 +222,7 @@ impl Store for PostgresStore {
 
     async fn settle(&self, claim: &Claim) -> Result<(), StoreError> {
         self.fenced("settle", async |conn| {
-            diesel::sql_query("SELECT outbox_settle($1, $2, $3) AS flag")
+            self.sql("SELECT outbox_settle($1, $2, $3) AS flag")
                 .bind::<BigInt, _>(claim.batch.0)
                 .bind::<SqlUuid, _>(claim.owner)
                 .bind::<Integer, _>(claim.attempt)
@@ -364,9 +232,13 @@ impl Store for PostgresStore {
         .await
     }
 
+    async fn settle_and_claim(&self, claim: &Claim, lease: Duration) -> Result<Option<Claim>, StoreError> {
+        self.settle_and_claim_batch(claim, lease).await
+    }
+
     async fn renew(&self, claim: &Claim, lease: Duration) -> Result<(), StoreError> {
         self.fenced("renew", async |conn| {
-            diesel::sql_query("SELECT outbox_renew($1, $2, $3, $4::interval) AS flag")
+            self.sql("SELECT outbox_renew($1, $2, $3, $4::interval) AS flag")
                 .bind::<BigInt, _>(claim.batch.0)
                 .bind::<SqlUuid, _>(claim.owner)
                 .bind::<Integer, _>(claim.attempt)
@@ -379,7 +251,7 @@ impl Store for PostgresStore {
 
     async fn release(&self, claim: &Claim, release: &Release) -> Result<(), StoreError> {
         self.fenced("release", async |conn| {
-            diesel::sql_query("SELECT outbox_release($1, $2, $3, $4::interval, $5, $6) AS flag")
+            self.sql("SELECT outbox_release($1, $2, $3, $4::interval, $5, $6) AS flag")
                 .bind::<BigInt, _>(claim.batch.0)
                 .bind::<SqlUuid, _>(claim.owner)
                 .bind::<Integer, _>(claim.attempt)
@@ -392,39 +264,65 @@ impl Store for PostgresStore {
         .await
     }
 
-    async fn prune(&self) -> Result<u64, StoreError> {
+    async fn prune(&self, keep: Duration) -> Result<u64, StoreError> {
         let pruned: Count = self
             .step("prune", async |conn| {
-                diesel::sql_query("SELECT outbox_prune()::bigint AS count").get_result(conn).await
+                let call = self.sql("SELECT outbox_prune($1::interval)::bigint AS count");
+                call.bind::<Text, _>(interval(keep)).get_result(conn).await
             })
             .await?;
         Ok(pruned.count.unsigned_abs())
     }
 
-    async fn status(&self) -> Result<Status, StoreError> {
-        setup::check("status", self.step("status", setup::version).await?)?;
-        self.connections.run("status", LONG_STEP_TIMEOUT, status).await
+    async fn replay(&self, request: &ReplayRequest) -> Result<Planned, StoreError> {
+        self.seal_again(request).await
     }
-}
 
-async fn status(conn: &mut AsyncPgConnection) -> QueryResult<Status> {
-    let rows: Vec<RouteRow> = diesel::sql_query("SELECT * FROM outbox_status()").load(conn).await?;
-    let stored: Count = diesel::sql_query("SELECT count(*) AS count FROM outbox_event").get_result(conn).await?;
-    let mut routes = Vec::with_capacity(rows.len());
-    for row in rows {
-        let failing: Vec<FailingRow> = diesel::sql_query(
-            "SELECT no, attempt, n::bigint AS events, parked, error FROM outbox_batch \
-             WHERE route = $1 AND error IS NOT NULL ORDER BY no DESC LIMIT 10",
-        )
-        .bind::<Text, _>(&row.route)
-        .load(conn)
-        .await?;
-        routes.push(row.status(failing));
+    async fn register(&self, schemas: &[SchemaRecord]) -> Result<(), StoreError> {
+        self.keep_schemas(schemas).await
     }
-    Ok(Status { routes, stored_events: stored.count.unsigned_abs() })
+
+    async fn schemas(&self) -> Result<Vec<SchemaRecord>, StoreError> {
+        self.known_schemas().await
+    }
+
+    async fn set_full(&self, full: bool) -> Result<(), StoreError> {
+        self.step("limit", async |conn| {
+            let update = self.sql("UPDATE outbox_limit SET is_full = $1 WHERE is_full <> $1");
+            update.bind::<Bool, _>(full).execute(conn).await
+        })
+        .await?;
+        Ok(())
+    }
+
+    async fn load(&self) -> Result<Load, StoreError> {
+        self.measure().await
+    }
+
+    async fn held(&self, limit: u32) -> Result<Vec<HeldBatch>, StoreError> {
+        self.held_batches(limit).await
+    }
+
+    async fn held_events(&self, batch: BatchId) -> Result<Option<Vec<StoredEvent>>, StoreError> {
+        self.events_of_held(batch).await
+    }
+
+    async fn retry_held(&self, batch: BatchId) -> Result<bool, StoreError> {
+        self.on_held("retry", "SELECT outbox_retry_held($1) AS flag", batch).await
+    }
+
+    async fn discard_held(&self, batch: BatchId) -> Result<bool, StoreError> {
+        self.on_held("discard", "SELECT outbox_discard_held($1) AS flag", batch).await
+    }
+
+    async fn status(&self) -> Result<Status, StoreError> {
+        let found = self.step("status", async |conn| setup::version(&self.tables, conn).await).await?;
+        setup::check("status", found)?;
+        self.count_everything().await
+    }
 }
 
 /// A duration as PostgreSQL reads it, microseconds exact.
-fn interval(duration: Duration) -> String {
+pub(super) fn interval(duration: Duration) -> String {
     format!("{}.{:06} seconds", duration.as_secs(), duration.subsec_micros())
 }

@@ -6,7 +6,7 @@ use outbox_core::EventLog;
 use uuid::Uuid;
 
 use crate::OutboxBackend;
-use crate::insert::Encoded;
+use crate::insert::{Encoded, check_written};
 
 /// Writes events into the caller's transaction. Every blocking Diesel connection to a supported database has it: plain,
 /// pooled, or generic (`C: Connection<Backend: OutboxBackend>`).
@@ -61,8 +61,9 @@ pub(super) fn status<C: Connection>(conn: &mut C) -> &mut TransactionManagerStat
 
 pub(super) fn insert<C: Emit>(conn: &mut C, encoded: Encoded) -> QueryResult<usize> {
     let rows = encoded.len();
-    for statement in encoded.statements::<C::Backend>() {
-        statement.execute(conn)?;
+    for (expected, statement) in encoded.statements::<C::Backend>() {
+        let written = statement.execute(conn)?;
+        check_written(expected, written)?;
     }
     Ok(rows)
 }

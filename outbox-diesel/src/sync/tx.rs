@@ -24,10 +24,11 @@ impl<'c, C: Emit> Tx<'c, C> {
     /// What the database says. Nothing is open then.
     pub fn begin(conn: &'c mut C) -> QueryResult<Self> {
         let start = depth(status(conn))?;
+        let after_begin = C::Backend::DIALECT.after_begin_sql()?;
         let tx = Self { conn, start };
         Manager::<C>::begin_transaction(tx.conn)?;
-        match C::Backend::DIALECT.after_begin {
-            Some(sql) if start == 0 => tx.conn.batch_execute(sql)?,
+        match after_begin {
+            Some(sql) if start == 0 => tx.conn.batch_execute(&sql)?,
             _ => {}
         }
         Ok(tx)

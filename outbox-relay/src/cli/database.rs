@@ -31,6 +31,25 @@ pub(super) fn database(vars: &Vars) -> Result<(Kind, String), VarError> {
     Ok((kind, url.to_owned()))
 }
 
+/// Does something with the store that the settings name. Stores are of different types, so it is written out once for each.
+macro_rules! with_store {
+    ($vars:expr, $store:ident => $then:expr) => {{
+        let (kind, url) = $crate::cli::database::database($vars)?;
+        let tables = outbox_diesel::Tables::from_vars($vars)?;
+        match kind {
+            $crate::cli::database::Kind::Postgres => {
+                let $store = outbox_diesel::postgres::PostgresStore::connect(&url).await?.with_tables(tables);
+                $then
+            }
+            $crate::cli::database::Kind::Sqlite => {
+                let $store = outbox_diesel::sqlite::SqliteStore::new(&url).with_tables(tables);
+                $then
+            }
+        }
+    }};
+}
+pub(super) use with_store;
+
 #[cfg(test)]
 mod tests {
     use super::*;

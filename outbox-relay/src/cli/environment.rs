@@ -4,6 +4,7 @@ use std::path::Path;
 
 use outbox_clickhouse::ClickHouseSettings;
 use outbox_core::{VarError, Vars};
+use outbox_diesel::Tables;
 
 use crate::RelayOptions;
 
@@ -40,7 +41,8 @@ fn name(file: Option<&Path>) -> String {
 }
 
 fn check_names(vars: &Vars) -> Result<(), VarError> {
-    let known: Vec<&str> = OWN.iter().chain(RelayOptions::VARS).chain(ClickHouseSettings::VARS).copied().collect();
+    let known: Vec<&str> =
+        OWN.iter().chain(RelayOptions::VARS).chain(Tables::VARS).chain(ClickHouseSettings::VARS).copied().collect();
     let unknown = vars.names("OUTBOX_").find(|name| !name.starts_with(TESTS) && !known.contains(name));
     match unknown {
         None => Ok(()),

@@ -3,18 +3,13 @@
 use std::io::Write;
 
 use outbox_core::{Store, Vars};
-use outbox_diesel::postgres::{self, PostgresStore};
-use outbox_diesel::sqlite::{self, SqliteStore};
+use outbox_diesel::{Tables, postgres, sqlite};
 
 use super::Failure;
-use super::database::{Kind, database};
+use super::database::{Kind, database, with_store};
 
 pub(super) async fn migrate(vars: &Vars) -> Result<(), Failure> {
-    let (kind, url) = database(vars)?;
-    match kind {
-        Kind::Postgres => PostgresStore::connect(&url).await?.setup().await?,
-        Kind::Sqlite => SqliteStore::new(&url).setup().await?,
-    }
+    with_store!(vars, store => store.setup().await?);
     writeln!(std::io::stdout(), "the outbox tables are ready")?;
     Ok(())
 }
@@ -24,9 +19,10 @@ pub(super) fn print(vars: &Vars, kind: Option<Kind>) -> Result<(), Failure> {
         Some(kind) => kind,
         None => database(vars)?.0,
     };
+    let tables = Tables::from_vars(vars)?;
     let migrations = match kind {
-        Kind::Postgres => postgres::MIGRATIONS,
-        Kind::Sqlite => sqlite::MIGRATIONS,
+        Kind::Postgres => postgres::migrations(&tables),
+        Kind::Sqlite => sqlite::migrations(&tables),
     };
     let mut out = std::io::stdout().lock();
     for migration in migrations {

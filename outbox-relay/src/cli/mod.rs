@@ -5,8 +5,12 @@
 
 mod database;
 mod environment;
+mod held;
 mod logging;
 mod migrate;
+mod rebase;
+mod replay;
+mod routes;
 mod run;
 mod status;
 
@@ -43,6 +47,20 @@ enum Task {
         /// As JSON.
         #[arg(long)]
         json: bool,
+    },
+    /// List or remove routes.
+    #[command(subcommand)]
+    Routes(routes::Verb),
+    /// Look at what was put aside, and decide what becomes of it.
+    #[command(subcommand)]
+    Held(held::Verb),
+    /// Deliver events once more that are still kept (OUTBOX_KEEP_DELIVERED): only those that are missing, unless told otherwise.
+    Replay(replay::Arguments),
+    /// Recover an outbox that was restored into another PostgreSQL cluster. Stop relays and producers first.
+    Rebase {
+        /// The cluster was made by pg_upgrade, which keeps transaction ids: only note its new identity.
+        #[arg(long)]
+        upgraded: bool,
     },
     /// Install or upgrade the outbox tables.
     Migrate {
@@ -128,6 +146,10 @@ async fn perform(task: Task, vars: &Vars) -> Result<(), Failure> {
     match task {
         Task::Run { once } => run::run(vars, once).await,
         Task::Status { json } => status::status(vars, json).await,
+        Task::Routes(verb) => routes::perform(vars, verb).await,
+        Task::Held(verb) => held::perform(vars, verb).await,
+        Task::Replay(arguments) => replay::replay(vars, &arguments).await,
+        Task::Rebase { upgraded } => rebase::rebase(vars, upgraded).await,
         Task::Migrate { print: true, database } => migrate::print(vars, database),
         Task::Migrate { print: false, .. } => migrate::migrate(vars).await,
     }

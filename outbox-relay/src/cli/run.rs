@@ -4,12 +4,10 @@ use std::time::Duration;
 
 use outbox_clickhouse::{ClickHouseSettings, ClickHouseSink};
 use outbox_core::{Store, Vars};
-use outbox_diesel::postgres::PostgresStore;
-use outbox_diesel::sqlite::SqliteStore;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failure;
-use super::database::{Kind, database};
+use super::database::with_store;
 use crate::{Relay, RelayOptions};
 
 /// How long a stop may take unless `OUTBOX_STOP_GRACE` says otherwise.
@@ -19,12 +17,8 @@ pub(super) async fn run(vars: &Vars, once: bool) -> Result<(), Failure> {
     let options = RelayOptions::from_vars(vars)?;
     let settings = ClickHouseSettings::from_vars(vars)?;
     let grace = vars.parse::<humantime::Duration>("OUTBOX_STOP_GRACE")?.map_or(STOP_GRACE, Into::into);
-    let (kind, url) = database(vars)?;
     let sink = ClickHouseSink::new(settings);
-    match kind {
-        Kind::Postgres => relay(PostgresStore::connect(&url).await?, sink, options, once, grace).await,
-        Kind::Sqlite => relay(SqliteStore::new(&url), sink, options, once, grace).await,
-    }
+    with_store!(vars, store => relay(store, sink, options, once, grace).await)
 }
 
 async fn relay(
@@ -73,6 +67,7 @@ async fn relay(
         delivered_events = stopped.delivered_events,
         settled_batches = stopped.settled_batches,
         resent_parts = stopped.resent_parts,
+        held_events = stopped.held_events,
         failures = stopped.failures,
         "relay ended"
     );

@@ -4,18 +4,12 @@ use std::io::Write;
 use std::time::Duration;
 
 use outbox_core::{Status, Store, Vars};
-use outbox_diesel::postgres::PostgresStore;
-use outbox_diesel::sqlite::SqliteStore;
 
 use super::Failure;
-use super::database::{Kind, database};
+use super::database::with_store;
 
 pub(super) async fn status(vars: &Vars, json: bool) -> Result<(), Failure> {
-    let (kind, url) = database(vars)?;
-    let status = match kind {
-        Kind::Postgres => PostgresStore::connect(&url).await?.status().await?,
-        Kind::Sqlite => SqliteStore::new(&url).status().await?,
-    };
+    let status = with_store!(vars, store => store.status().await?);
     let mut out = std::io::stdout().lock();
     match json {
         true => writeln!(out, "{}", serde_json::to_string(&status).map_err(|e| Failure::Failed(e.into()))?)?,
@@ -33,8 +27,10 @@ fn text(status: &Status) -> String {
         // Whole seconds: humantime would print nanoseconds.
         let age = route.oldest_age.map(|age| Duration::from_secs(age.as_secs()));
         let oldest = age.map_or_else(|| "-".to_owned(), |age| humantime::format_duration(age).to_string());
+        let ordered = if route.ordered { " (in order)" } else { "" };
+        let types = route.event_types.as_ref().map(|types| format!(" ({})", types.join(", "))).unwrap_or_default();
         text.push_str(&format!(
-            "route {}: {} pending ({} unsealed, {} in {} batches), oldest {oldest}, {} parked\n",
+            "route {}{ordered}{types}: {} pending ({} unsealed, {} in {} batches), oldest {oldest}, {} parked\n",
             route.route,
             route.pending_events(),
             route.unsealed_events,
@@ -42,6 +38,9 @@ fn text(status: &Status) -> String {
             route.open_batches,
             route.parked_batches,
         ));
+        if route.dead_events > 0 {
+            text.push_str(&format!("  {} events wait for a person: see `outbox held list`\n", route.dead_events));
+        }
         for batch in &route.failing {
             let parked = if batch.parked { ", parked" } else { "" };
             text.push_str(&format!(
@@ -69,6 +68,9 @@ mod tests {
                 sealed_events: 200,
                 open_batches: 2,
                 parked_batches: 1,
+                dead_events: 3,
+                ordered: true,
+                event_types: Some(vec!["seen".into(), "left".into()]),
                 oldest_age: Some(Duration::from_millis(61_500)),
                 failing: vec![BatchStatus {
                     batch: 7,
@@ -82,7 +84,8 @@ mod tests {
         };
         assert_eq!(
             text(&status),
-            "route main: 205 pending (5 unsealed, 200 in 2 batches), oldest 1m 1s, 1 parked\n  \
+            "route main (in order) (seen, left): 205 pending (5 unsealed, 200 in 2 batches), oldest 1m 1s, 1 parked\n  \
+             3 events wait for a person: see `outbox held list`\n  \
              batch 7: 100 events, 3 attempts, parked: insert: no table\nstored events: 205\n"
         );
     }

@@ -16,6 +16,7 @@ fn policy() -> Policy {
         busy_backoff: Backoff::new(Duration::from_secs(4), Duration::from_secs(240)),
         parked_delay: Duration::from_secs(60),
         poll_interval: Duration::from_millis(200),
+        ordered: false,
         prune_interval: Some(Duration::from_secs(5)),
         once: false,
     }
@@ -35,6 +36,18 @@ fn event(table: &str) -> StoredEvent {
     StoredEvent { seq: 1, event }
 }
 
+fn group(table: &str, ordinals: &[u32]) -> Group {
+    Group { table: table.into(), ordinals: ordinals.into() }
+}
+
+fn unknown() -> SinkError {
+    SinkError::unknown("insert", "refused")
+}
+
+fn no_table() -> SinkError {
+    SinkError::stop("insert", "no such table").with_code(60)
+}
+
 fn record(no: i32, table: &str, ordinals: &[u32]) -> PartRecord {
     let draft = PartDraft { table: table.into(), ordinals: ordinals.into(), frozen: Frozen::default() };
     PartRecord { no, token: Uuid::new_v4(), done: false, draft }
@@ -49,6 +62,9 @@ fn claim(rows: u32, parts: Vec<PartRecord>) -> Claim {
         rows,
         bytes: 100,
         bounds: String::new(),
+        held: false,
+        replay: false,
+        parked_tables: vec![],
         parts,
     }
 }
@@ -117,12 +133,14 @@ fn only_what_is_missing_goes_under_a_new_token() {
     let events = vec![event("a"), event("a"), event("a")];
     let landed = vec![events[0].event.id, events[2].event.id];
     machine.step(Fact::Read(events), at(0));
-    let Command::Replace { no: 0, group } = machine.step(Fact::Recovered(Recovery::Replace { landed }), at(0)) else {
+    let Command::Replace { no: 0, groups } = machine.step(Fact::Recovered(Recovery::Replace { landed }), at(0)) else {
         panic!("replaces the part")
     };
-    assert_eq!(group.ordinals, [1]);
+    assert_eq!(groups, [Group { table: "a".into(), ordinals: vec![1] }]);
     let new = record(1, "a", &[1]);
-    let Command::Deliver(part) = machine.step(Fact::Replaced(new.clone()), at(0)) else { panic!("sends the rest") };
+    let Command::Deliver(part) = machine.step(Fact::Replaced(vec![new.clone()]), at(0)) else {
+        panic!("sends the rest")
+    };
     assert_eq!((part.token, part.resend, part.events.len()), (new.token, false, 1));
 }
 
@@ -138,22 +156,101 @@ fn parts_that_are_done_are_left_alone_and_new_tables_are_frozen() {
 }
 
 #[test]
-fn a_broken_table_does_not_stop_the_others() {
+fn a_broken_table_is_put_aside_and_does_not_stop_the_others() {
     let (mut machine, first) = delivering(&["a", "b"]);
     assert_eq!(first.table, "a");
-    let Command::Deliver(second) = machine.step(Fact::SinkFailed(SinkError::stop("insert", "no such table")), at(1))
-    else {
+    let Command::Hold(aside) = machine.step(Fact::SinkFailed(no_table()), at(1)) else { panic!("puts it aside") };
+    assert_eq!((aside.part, aside.group, aside.delay), (Some(0), group("a", &[0]), Duration::from_secs(60)));
+    assert_eq!((aside.reason.dead, aside.reason.code), (false, Some(60)));
+    let Command::Deliver(second) = machine.step(Fact::Held, at(1)) else {
         panic!("the second part is tried all the same")
     };
     assert_eq!(second.table, "b");
-    assert!(matches!(machine.step(Fact::Delivered, at(1)), Command::SettlePart(1)));
-    let Command::Release(release) = machine.step(Fact::PartSettled, at(1)) else { panic!("the batch is not done") };
-    assert!(release.parked);
+    assert!(matches!(machine.step(Fact::Delivered, at(1)), Command::Settle), "nothing of the batch is left");
+}
+
+#[test]
+fn what_cannot_even_be_frozen_is_put_aside_too() {
+    let mut machine = machine();
+    claimed(&mut machine, claim(2, vec![]));
+    machine.step(Fact::Read(vec![event("a"), event("b")]), at(0));
+    let frozen = Fact::Frozen { records: vec![record(0, "b", &[1])], failed: vec![(group("a", &[0]), no_table())] };
+    let Command::Hold(aside) = machine.step(frozen, at(0)) else { panic!("puts it aside") };
+    assert_eq!((aside.part, aside.group), (None, group("a", &[0])));
+    assert!(matches!(machine.step(Fact::Held, at(0)), Command::Deliver(_)));
+}
+
+#[test]
+fn what_is_put_aside_already_waits_for_its_next_try_and_the_rest_goes_on() {
+    let mut machine = machine();
+    claimed(&mut machine, Claim { held: true, ..claim(1, vec![record(0, "a", &[0])]) });
+    machine.step(Fact::Read(vec![event("a")]), at(0));
+    let Command::Release(release) = machine.step(Fact::SinkFailed(no_table()), at(1)) else { panic!("gives it back") };
+    assert!(release.parked && release.delay == Duration::from_secs(60));
     assert!(matches!(machine.step(Fact::Released, at(1)), Command::Plan), "what is new goes on");
-    assert!(
-        matches!(machine.step(Fact::Planned(Planned::default()), at(1)), Command::Claim),
-        "and so do other batches"
-    );
+    let planned = machine.step(Fact::Planned(Planned::default()), at(1));
+    assert!(matches!(planned, Command::Claim), "and so do other batches");
+}
+
+#[test]
+fn in_order_everything_of_a_parked_table_waits_behind_it() {
+    let mut machine = Machine::new(Policy { ordered: true, ..policy() }, 7);
+    claimed(&mut machine, Claim { parked_tables: vec!["a".into()], ..claim(3, vec![]) });
+    let events = ["a", "b", "a"].map(event).into();
+    let Command::Freeze(groups) = machine.step(Fact::Read(events), at(0)) else { panic!("the other table goes on") };
+    assert_eq!(groups, [group("b", &[1])]);
+    let Command::Hold(aside) = machine.step(Fact::Frozen { records: vec![], failed: vec![] }, at(0)) else {
+        panic!("puts the first aside")
+    };
+    assert_eq!((aside.part, aside.group, aside.reason.dead), (None, group("a", &[0, 2]), false));
+
+    // What is parked in the middle of a batch stops the table's later parts in it.
+    claimed(&mut machine, claim(2, vec![record(0, "a", &[0]), record(1, "a", &[1])]));
+    machine.step(Fact::Read(vec![event("a"), event("a")]), at(0));
+    assert!(matches!(machine.step(Fact::SinkFailed(no_table()), at(0)), Command::Hold(Aside { part: Some(0), .. })));
+    assert!(matches!(machine.step(Fact::Held, at(0)), Command::Hold(Aside { part: Some(1), .. })));
+    assert!(matches!(machine.step(Fact::Held, at(0)), Command::Settle));
+}
+
+#[test]
+fn events_that_may_have_arrived_in_other_parts_are_looked_for_before_they_are_sent() {
+    let mut machine = machine();
+    claimed(&mut machine, Claim { replay: true, ..claim(2, vec![]) });
+    let events = vec![event("a"), event("a")];
+    let landed = vec![events[0].event.id];
+    machine.step(Fact::Read(events), at(0));
+    let frozen = Fact::Frozen { records: vec![record(0, "a", &[0, 1])], failed: vec![] };
+    let Command::Recover(part) = machine.step(frozen, at(0)) else { panic!("looks first") };
+    assert!(part.replay);
+    let Command::Replace { no: 0, groups } = machine.step(Fact::Recovered(Recovery::Replace { landed }), at(0)) else {
+        panic!("the rest goes under a new token")
+    };
+    assert_eq!(groups, [group("a", &[1])]);
+}
+
+#[test]
+fn the_next_batch_is_claimed_with_the_settlement_of_the_one_before() {
+    let (mut machine, _) = delivering(&["a"]);
+    machine.pruned_at = Some(at(0));
+    assert!(matches!(machine.step(Fact::Delivered, at(1)), Command::SettleAndClaim));
+    let next = machine.step(Fact::SettledAndClaimed { claim: Some(claim(1, vec![])), asked: at(1) }, at(1));
+    assert!(matches!(next, Command::Read), "{next:?}");
+    machine.stop();
+    let next = machine.step(Fact::SettledAndClaimed { claim: Some(claim(1, vec![])), asked: at(1) }, at(1));
+    assert!(matches!(next, Command::Release(_)), "{next:?}");
+}
+
+#[test]
+fn idle_waits_grow_and_begin_anew_after_an_event() {
+    let mut machine = machine();
+    machine.pruned_at = Some(at(0));
+    let idle = |machine: &mut Machine| match machine.step(Fact::Planned(Planned::default()), at(1)) {
+        Command::Idle(wait) => wait.as_millis(),
+        command => panic!("{command:?}"),
+    };
+    assert_eq!([0; 7].map(|_| idle(&mut machine)), [10, 20, 40, 80, 160, 200, 200]);
+    machine.step(Fact::Planned(Planned { rows: 1, batches: 1, contended: false }), at(1));
+    assert_eq!(idle(&mut machine), 10);
 }
 
 #[test]
@@ -243,7 +340,7 @@ fn once_ends_when_drained_and_says_what_was_left() {
     let mut failing = Machine::new(Policy { once: true, ..policy() }, 7);
     claimed(&mut failing, claim(1, vec![]));
     failing.step(Fact::Read(vec![event("a")]), at(0));
-    failing.step(Fact::Frozen { records: vec![], failed: vec![SinkError::unknown("insert", "refused")] }, at(0));
+    failing.step(Fact::Frozen { records: vec![], failed: vec![(group("a", &[0]), unknown())] }, at(0));
     let command = failing.step(Fact::Released, at(0));
     assert!(matches!(command, Command::Exit(Exit::Failed(_))), "{command:?}");
 }

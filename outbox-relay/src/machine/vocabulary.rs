@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use outbox_core::{
-    Backoff, Claim, Moment, Part, PartRecord, Planned, Recovery, Release, SinkError, StoreError, StoredEvent,
+    Backoff, Claim, HoldReason, Moment, Part, PartRecord, Planned, Recovery, Release, SinkError, StoreError,
+    StoredEvent,
 };
 
 /// The policy by which a machine decides.
@@ -19,8 +20,10 @@ pub(crate) struct Policy {
     pub busy_backoff: Backoff,
     /// When a batch that waits for a person is tried again.
     pub parked_delay: Duration,
-    /// How long to wait when there is nothing to do.
+    /// How long to wait at most when there is nothing to do.
     pub poll_interval: Duration,
+    /// Whether the route is delivered in order.
+    pub ordered: bool,
     /// How often to prune; None: this worker does not.
     pub prune_interval: Option<Duration>,
     /// Drain and exit.
@@ -41,13 +44,19 @@ pub(crate) enum Fact {
     /// These parts are frozen; for these tables the sink could not say how to send.
     Frozen {
         records: Vec<PartRecord>,
-        failed: Vec<SinkError>,
+        failed: Vec<(Group, SinkError)>,
     },
     Recovered(Recovery),
-    Replaced(PartRecord),
+    Replaced(Vec<PartRecord>),
+    Held,
     Delivered,
     PartSettled,
     Settled,
+    /// The batch was settled, and the next one asked for at `asked`.
+    SettledAndClaimed {
+        claim: Option<Claim>,
+        asked: Moment,
+    },
     Released,
     Pruned,
     Waited,
@@ -71,13 +80,17 @@ pub(crate) enum Command {
     Freeze(Vec<Group>),
     Recover(Part),
     Deliver(Part),
-    /// Freeze a group anew in the place of the part `no`.
+    /// Freeze groups anew in the place of the part `no`.
     Replace {
         no: i32,
-        group: Group,
+        groups: Vec<Group>,
     },
+    /// Put events aside, so that the others can be settled.
+    Hold(Aside),
     SettlePart(i32),
     Settle,
+    /// Settle the batch and claim the next one, in one call.
+    SettleAndClaim,
     Release(Release),
     Prune,
     /// Nothing to do: wait this long, or until somebody emits.
@@ -92,6 +105,16 @@ pub(crate) enum Command {
 pub(crate) struct Group {
     pub table: String,
     pub ordinals: Vec<u32>,
+}
+
+/// Events that are to be put aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Aside {
+    /// The frozen part that they are in.
+    pub part: Option<i32>,
+    pub group: Group,
+    pub reason: HoldReason,
+    pub delay: Duration,
 }
 
 /// Why a machine ended.

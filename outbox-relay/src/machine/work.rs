@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use outbox_core::{Claim, Moment, Part, PartId, PartRecord, Retry, StoredEvent};
 
+use super::vocabulary::Aside;
+
 /// What the machine holds of a claimed batch.
 #[derive(Debug)]
 pub(super) struct Work {
@@ -12,8 +14,36 @@ pub(super) struct Work {
     pub(super) deadline: Moment,
     pub(super) events: Arc<[StoredEvent]>,
     pub(super) todo: VecDeque<(PartRecord, bool)>,
-    pub(super) current: Option<Part>,
+    pub(super) current: Option<Current>,
+    /// What is to be put aside before anything else is done.
+    pub(super) asides: VecDeque<Aside>,
+    /// Tables of which something was put aside from this batch.
+    pub(super) parked: Vec<String>,
     pub(super) failure: Option<Failure>,
+}
+
+/// The part that is with the sink.
+#[derive(Clone, Debug)]
+pub(super) struct Current {
+    pub(super) part: Part,
+    /// Its events, as positions in the batch.
+    pub(super) ordinals: Vec<u32>,
+}
+
+impl Work {
+    pub(super) fn new(claim: Claim, deadline: Moment) -> Self {
+        let todo = claim.parts.iter().filter(|part| !part.done).map(|part| (part.clone(), true)).collect();
+        Self {
+            claim,
+            deadline,
+            events: Arc::from([]),
+            todo,
+            current: None,
+            asides: VecDeque::new(),
+            parked: Vec::new(),
+            failure: None,
+        }
+    }
 }
 
 /// The worst that happened to a batch's parts.
@@ -34,13 +64,14 @@ pub(super) enum FailureKind {
 }
 
 /// A frozen part with its events.
-pub(super) fn part(claim: &Claim, events: &Arc<[StoredEvent]>, record: PartRecord, resend: bool) -> Part {
+pub(super) fn part(claim: &Claim, events: &Arc<[StoredEvent]>, record: PartRecord, resend: bool) -> Current {
+    let ordinals = record.draft.ordinals.clone();
     let whole = record.draft.ordinals.len() == events.len();
     let events = match whole {
         true => Arc::clone(events),
         false => record.draft.ordinals.iter().filter_map(|ordinal| events.get(*ordinal as usize).cloned()).collect(),
     };
-    Part {
+    let part = Part {
         id: PartId { batch: claim.batch, no: record.no },
         route: claim.route.clone(),
         table: record.draft.table,
@@ -49,5 +80,7 @@ pub(super) fn part(claim: &Claim, events: &Arc<[StoredEvent]>, record: PartRecor
         events,
         frozen: record.draft.frozen,
         resend,
-    }
+        replay: claim.replay,
+    };
+    Current { part, ordinals }
 }

@@ -17,7 +17,7 @@ const STARTED: Duration = Duration::from_secs(1);
 /// How often the one batch was claimed, a moment after its first lease ran out, when `silent` get no answer.
 fn claims_after_the_first_lease(silent: &'static [&'static str]) -> i32 {
     on_paused_clock(async {
-        let world = World::new(1, 1, Faults::Slow { operations: silent, by: HOUR }, false).await;
+        let world = World::new(1, 1, false, Faults::Slow { operations: silent, by: HOUR }, false).await;
         let options = RelayOptions { batch_rows: 1, lease: LEASE, ..RelayOptions::default() };
         world.commit(world.write(&[0]));
         world.start(0, options);

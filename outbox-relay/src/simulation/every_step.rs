@@ -35,7 +35,7 @@ const FATES: [(Fate, Option<Side>); 14] = [
 
 /// Two routes, two relays of the first; two tables; one transaction that commits after a later one.
 async fn scenario(step: u64, fate: Fate, side: Option<Side>, first_delivery: Option<SinkFault>, story: bool) -> Ledger {
-    let world = World::new(SEED, 2, Faults::At { step, fate, side, first_delivery }, story).await;
+    let world = World::new(SEED, 2, false, Faults::At { step, fate, side, first_delivery }, story).await;
     let options = RelayOptions {
         batch_rows: 2,
         batch_rows_max: 3,

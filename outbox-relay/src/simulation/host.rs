@@ -88,6 +88,7 @@ impl Host {
             wake: Arc::clone(&self.wake),
             counters: Arc::default(),
             last_alarm: String::new(),
+            full: false,
         }
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct Seen {
     pub late_arrivals: u64,
     pub several_tables: u64,
     pub pruned: u64,
+    pub holds: u64,
+    pub in_order: u64,
 }
 
 impl Seen {
@@ -39,6 +41,8 @@ impl Seen {
         self.late_arrivals += other.late_arrivals;
         self.several_tables += other.several_tables;
         self.pruned += other.pruned;
+        self.holds += other.holds;
+        self.in_order += other.in_order;
     }
 }
 
@@ -55,6 +59,8 @@ pub(super) struct Ledger {
     /// The committed events and their tables.
     committed: BTreeMap<Uuid, String>,
     tokens: BTreeMap<Uuid, Content>,
+    /// On ordered routes, the latest batch that was sent to each table, by its place in the order of sealing.
+    latest: BTreeMap<(Route, String), usize>,
     pub breaches: Vec<String>,
     pub seen: Seen,
     /// Of every step, in their order: two runs of a seed have the same.
@@ -112,6 +118,22 @@ impl Ledger {
         if self.tokens.entry(part.token).or_insert_with(|| content.clone()) != &content {
             self.breach(format!("token {} of part {} came with other content", part.token, part.id));
         }
+    }
+
+    /// A part of an ordered route leaves the relay: not behind a part of a later batch, and its events in the order of `seq`.
+    pub(super) fn in_order(&mut self, part: &Part, place: Option<usize>) {
+        self.seen.in_order += 1;
+        if !part.events.is_sorted_by_key(|stored| stored.seq) {
+            self.breach(format!("part {} is not in the order of seq", part.id));
+        }
+        let Some(place) = place else { return self.breach(format!("part {} has events of no batch", part.id)) };
+        let latest = self.latest.entry((part.route.clone(), part.table.clone())).or_insert(place);
+        if place < *latest {
+            let what =
+                format!("part {} of batch no {place} is sent to {} after one of no {latest}", part.id, part.table);
+            return self.breach(what);
+        }
+        *latest = place;
     }
 
     pub(super) fn recovers(&mut self, recovery: &Recovery) {

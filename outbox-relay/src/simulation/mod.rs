@@ -79,7 +79,15 @@ fn simulate_half(half: u64) {
     // What never happened was not tested.
     let Seen { calls, delivered, deaths, stalls, sink_crashes, fenced, resent, .. } = seen;
     let Seen {
-        recovered_delivered, recovered_resend, recovered_replace, late_arrivals, several_tables, pruned, ..
+        recovered_delivered,
+        recovered_resend,
+        recovered_replace,
+        late_arrivals,
+        several_tables,
+        pruned,
+        holds,
+        in_order,
+        ..
     } = seen;
     let counts = [
         calls,
@@ -95,6 +103,8 @@ fn simulate_half(half: u64) {
         late_arrivals,
         several_tables,
         pruned,
+        holds,
+        in_order,
     ];
     assert!(counts.iter().all(|count| *count > 20), "{seen:?}");
 }

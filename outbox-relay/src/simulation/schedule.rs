@@ -26,9 +26,10 @@ pub(super) async fn run(seed: u64, with_story: bool) -> Ledger {
     let routes = rng.u32(1..=2);
     let lease = Duration::from_millis(rng.u64(1000..3000));
     let faults = Faults::Drawn { rng: rng.fork(), odds, lease };
-    let world = World::new(rng.u64(..), routes, faults, with_story).await;
-    world.ledger().tell(|| format!("{odds:?}, {routes} routes, lease {lease:?}"));
-    let options = options(&mut rng, lease);
+    let ordered = rng.u32(0..3) == 0;
+    let world = World::new(rng.u64(..), routes, ordered, faults, with_story).await;
+    world.ledger().tell(|| format!("{odds:?}, {routes} routes, ordered {ordered}, lease {lease:?}"));
+    let options = RelayOptions { ordered, ..options(&mut rng, lease) };
     let mut hosts = Vec::new();
     for route in world.sinks.keys() {
         for _ in 0..rng.u32(if routes == 1 { 2..=3 } else { 1..=2 }) {

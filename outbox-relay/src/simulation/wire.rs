@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outbox_core::{
-    Claim, Clock, Frozen, Part, PartDraft, PartRecord, PlanRequest, Planned, Recovery, Release, Route, Sink, SinkError,
-    Status, Store, StoreError, StoreErrorKind, StoredEvent,
+    BatchId, Claim, Clock, Frozen, HeldBatch, Hold, Load, Part, PartDraft, PartRecord, PlanRequest, Planned, Recovery,
+    Release, ReplayRequest, Route, RouteSpec, SchemaRecord, Sink, SinkError, Status, Store, StoreError, StoreErrorKind,
+    StoredEvent,
 };
 use outbox_test::memory::{MemorySink, SinkFault};
 use tokio::sync::oneshot;
@@ -135,8 +136,12 @@ impl Store for SimStore {
         self.0.world.store.setup().await
     }
 
-    async fn open(&self, route: &Route) -> Result<(), StoreError> {
+    async fn open(&self, route: &RouteSpec) -> Result<(), StoreError> {
         self.0.world.store.open(route).await
+    }
+
+    async fn remove_route(&self, route: &Route) -> Result<bool, StoreError> {
+        self.0.world.store.remove_route(route).await
     }
 
     async fn plan(&self, request: &PlanRequest) -> Result<Planned, StoreError> {
@@ -169,9 +174,15 @@ impl Store for SimStore {
         self.0.ask_as_holder("freeze", claim, async move { store.freeze(&held, drafts).await }).await
     }
 
-    async fn replace(&self, claim: &Claim, no: i32, draft: PartDraft) -> Result<PartRecord, StoreError> {
+    async fn replace(&self, claim: &Claim, no: i32, drafts: Vec<PartDraft>) -> Result<Vec<PartRecord>, StoreError> {
         let (store, held) = (self.0.world.store.clone(), claim.clone());
-        self.0.ask_as_holder("replace", claim, async move { store.replace(&held, no, draft).await }).await
+        self.0.ask_as_holder("replace", claim, async move { store.replace(&held, no, drafts).await }).await
+    }
+
+    async fn hold(&self, claim: &Claim, hold: &Hold) -> Result<BatchId, StoreError> {
+        self.0.world.ledger().seen.holds += 1;
+        let (store, held, hold) = (self.0.world.store.clone(), claim.clone(), hold.clone());
+        self.0.ask_as_holder("hold", claim, async move { store.hold(&held, &hold).await }).await
     }
 
     async fn settle_part(&self, claim: &Claim, no: i32) -> Result<(), StoreError> {
@@ -182,10 +193,12 @@ impl Store for SimStore {
     async fn settle(&self, claim: &Claim) -> Result<(), StoreError> {
         let (world, held, sink) = (Arc::clone(&self.0.world), claim.clone(), self.0.sink.clone());
         let settle = async move {
+            let events = world.store.events_of(held.batch);
             world.store.settle(&held).await?;
-            let sealed = world.store.sealed();
-            let events = sealed.iter().find(|batch| batch.batch == held.batch).map(|batch| batch.events.as_slice());
-            world.ledger().lets_go("settled", &held.route, &sink, events.unwrap_or_default());
+            // What was put aside is still owed, by another batch.
+            let aside = world.store.held_ids(&held.route);
+            let gone: Vec<Uuid> = events.into_iter().filter(|id| !aside.contains(id)).collect();
+            world.ledger().lets_go("settled", &held.route, &sink, &gone);
             Ok(())
         };
         self.0.ask_as_holder("settle", claim, settle).await
@@ -201,9 +214,47 @@ impl Store for SimStore {
         self.0.ask_as_holder("release", claim, async move { store.release(&held, &release).await }).await
     }
 
-    async fn prune(&self) -> Result<u64, StoreError> {
+    async fn prune(&self, _: Duration) -> Result<u64, StoreError> {
         let world = Arc::clone(&self.0.world);
         self.0.ask("prune", async move { world.prune().await }).await
+    }
+
+    async fn replay(&self, request: &ReplayRequest) -> Result<Planned, StoreError> {
+        self.0.world.store.replay(request).await
+    }
+
+    async fn register(&self, schemas: &[SchemaRecord]) -> Result<(), StoreError> {
+        self.0.world.store.register(schemas).await
+    }
+
+    async fn schemas(&self) -> Result<Vec<SchemaRecord>, StoreError> {
+        self.0.world.store.schemas().await
+    }
+
+    async fn set_full(&self, full: bool) -> Result<(), StoreError> {
+        let store = self.0.world.store.clone();
+        self.0.ask("limit", async move { store.set_full(full).await }).await
+    }
+
+    async fn load(&self) -> Result<Load, StoreError> {
+        let store = self.0.world.store.clone();
+        self.0.ask("load", async move { store.load().await }).await
+    }
+
+    async fn held(&self, limit: u32) -> Result<Vec<HeldBatch>, StoreError> {
+        self.0.world.store.held(limit).await
+    }
+
+    async fn held_events(&self, batch: BatchId) -> Result<Option<Vec<StoredEvent>>, StoreError> {
+        self.0.world.store.held_events(batch).await
+    }
+
+    async fn retry_held(&self, batch: BatchId) -> Result<bool, StoreError> {
+        self.0.world.store.retry_held(batch).await
+    }
+
+    async fn discard_held(&self, batch: BatchId) -> Result<bool, StoreError> {
+        self.0.world.store.discard_held(batch).await
     }
 
     async fn status(&self) -> Result<Status, StoreError> {
@@ -223,6 +274,14 @@ impl Sink for SimSink {
             world.ledger().breach(format!("part {} is sent under a lease that is gone", part.id));
         }
         world.ledger().sends(part);
+        if world.ordered {
+            let sealed = world.store.sealed();
+            let first = part.events.first().map(|stored| stored.event.id);
+            let place = sealed.iter().position(|batch| {
+                batch.route == part.route && first.is_some_and(|first| batch.events.contains(&first))
+            });
+            world.ledger().in_order(part, place);
+        }
         let (there, sink, part) = (Arc::clone(world), self.0.sink.clone(), part.clone());
         let deliver = async move {
             let late = there.store.lease(part.id.batch).is_none_or(|lease| lease.attempt != part.fence);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::DateTime;
-use outbox_core::{Clock, Event, Moment, Route, Store, StoreError};
+use outbox_core::{Clock, Event, Moment, Route, RouteSpec, Store, StoreError};
 use outbox_test::memory::{Kept, MemorySink, MemoryStore, MemoryTx, TokioClock};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -30,16 +30,18 @@ pub(super) struct World {
     ledger: Mutex<Ledger>,
     events: Mutex<u64>,
     hosts: Mutex<JoinSet<()>>,
+    pub ordered: bool,
 }
 
 impl World {
-    pub(super) async fn new(seed: u64, routes: u32, faults: Faults, with_story: bool) -> Arc<Self> {
+    pub(super) async fn new(seed: u64, routes: u32, ordered: bool, faults: Faults, with_story: bool) -> Arc<Self> {
         let clock = TokioClock::new();
         let names = ["main", "audit"].into_iter().take(routes as usize);
         let sinks: BTreeMap<Route, MemorySink> = names.map(|name| (Route::new(name), MemorySink::new())).collect();
         let store = MemoryStore::with_seed(clock, seed);
         for route in sinks.keys() {
-            store.open(route).await.expect("opens");
+            let spec = RouteSpec { ordered, ..RouteSpec::new(route.clone()) };
+            store.open(&spec).await.expect("opens");
         }
         Arc::new(Self {
             clock,
@@ -50,6 +52,7 @@ impl World {
             ledger: Mutex::new(Ledger::new(with_story)),
             events: Mutex::default(),
             hosts: Mutex::default(),
+            ordered,
         })
     }
 
@@ -98,7 +101,7 @@ impl World {
     /// Prunes, and looks at what went.
     pub(super) async fn prune(&self) -> Result<u64, StoreError> {
         let before = self.store.events();
-        let pruned = self.store.prune().await?;
+        let pruned = self.store.prune(Duration::ZERO).await?;
         if pruned > 0 {
             let kept = self.store.events();
             let gone = before.iter().map(|stored| stored.event.id);
@@ -106,6 +109,8 @@ impl World {
             let mut ledger = self.ledger();
             ledger.seen.pruned += pruned;
             for (route, sink) in &self.sinks {
+                let aside = self.store.held_ids(route);
+                let gone: Vec<Uuid> = gone.iter().copied().filter(|id| !aside.contains(id)).collect();
                 ledger.lets_go("pruned", route, sink, &gone);
             }
         }
@@ -144,7 +149,7 @@ impl World {
     /// Waits until everything has arrived and is pruned.
     pub(super) async fn drained(&self) {
         let mut waited = Duration::ZERO;
-        while !self.store.events().is_empty() {
+        while !self.store.events().is_empty() || self.sinks.keys().any(|route| !self.store.held_ids(route).is_empty()) {
             if waited > DRAIN_MAX {
                 let status = self.store.status().await.expect("a status");
                 self.ledger().breach(format!("not drained after {waited:?}: {status:?}"));

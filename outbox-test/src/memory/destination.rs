@@ -90,6 +90,16 @@ impl Destination {
 
     /// The token decides while nothing was started anew. After that the rows do, and the token is spent.
     pub(super) fn recover(&mut self, part: &Part) -> Recovery {
+        if part.replay {
+            // The events may have come under any token: only the rows tell.
+            let landed = self.landed(part);
+            landed.iter().for_each(|id| self.settle_row(*id));
+            return match landed.len() {
+                0 => Recovery::Resend,
+                all if all == part.events.len() => Recovery::Delivered,
+                _ => Recovery::Replace { landed },
+            };
+        }
         if self.mark() == part.frozen.mark {
             return Recovery::Resend;
         }
@@ -102,6 +112,12 @@ impl Destination {
         match landed.len() == part.events.len() {
             true => Recovery::Delivered,
             false => Recovery::Replace { landed },
+        }
+    }
+
+    fn settle_row(&mut self, id: Uuid) {
+        for row in self.rows.get_mut(&id).into_iter().flatten() {
+            row.settled = true;
         }
     }
 

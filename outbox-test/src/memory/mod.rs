@@ -12,7 +12,7 @@
 //! ```
 //! use std::time::Duration;
 //!
-//! use outbox_core::{EncodeError, EventLog, PlanRequest, Route, Store};
+//! use outbox_core::{EncodeError, EventLog, PlanRequest, Route, RouteSpec, Store};
 //! use outbox_test::memory::{ManualClock, MemoryStore};
 //! use uuid::Uuid;
 //!
@@ -27,7 +27,7 @@
 //! let clock = ManualClock::new();
 //! let store = MemoryStore::new(clock.clone());
 //! let (route, lease) = (Route::default(), Duration::from_secs(30));
-//! store.open(&route).await?;
+//! store.open(&RouteSpec::new(route.clone())).await?;
 //! let id = store.emit(&Seen)?;
 //!
 //! let all = PlanRequest { route: route.clone(), rows: 1, linger: Duration::ZERO, rows_max: 10, bytes_max: 1000, batches_max: 1 };

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use outbox_core::{BatchId, Event, Moment, PlanRequest, Planned, Route, StoreError, StoreErrorKind};
+use outbox_core::{
+    BatchId, Event, Moment, PlanRequest, Planned, ReplayRequest, Route, RouteSpec, RouteStart, SchemaRecord,
+    StoreError, StoreErrorKind,
+};
 
 use super::batches::Batch;
 use super::inspect::SealedBatch;
@@ -22,11 +25,27 @@ pub(super) struct State {
     pub rng: fastrand::Rng,
     pub rows: BTreeMap<i64, Row>,
     last_seq: i64,
-    /// Per route, the committed events that are in no batch of it.
-    pub routes: BTreeMap<Route, BTreeSet<i64>>,
+    pub routes: BTreeMap<Route, Progress>,
     pub batches: BTreeMap<BatchId, Batch>,
-    /// Every batch that ever was, in the order of sealing.
+    /// Every batch that ever was sealed, in the order of sealing.
     pub sealed: Vec<SealedBatch>,
+    last_batch: i64,
+    pub schemas: BTreeMap<(String, i32), SchemaRecord>,
+    pub full: bool,
+}
+
+/// A route's progress.
+#[derive(Debug)]
+pub(super) struct Progress {
+    pub spec: RouteSpec,
+    /// The committed events that it wants and that are in no batch of it.
+    pub waiting: BTreeSet<i64>,
+}
+
+impl Progress {
+    fn wants(&self, event: &Event) -> bool {
+        self.spec.event_types.as_ref().is_none_or(|types| types.contains(&event.event_type))
+    }
 }
 
 impl State {
@@ -38,6 +57,9 @@ impl State {
             routes: BTreeMap::new(),
             batches: BTreeMap::new(),
             sealed: Vec::new(),
+            last_batch: 0,
+            schemas: BTreeMap::new(),
+            full: false,
         }
     }
 
@@ -52,11 +74,11 @@ impl State {
         for seq in seqs {
             if let Some(row) = self.rows.get_mut(seq) {
                 row.committed = true;
-                row.owed = self.routes.keys().cloned().collect();
+                for (route, progress) in self.routes.iter_mut().filter(|(_, progress)| progress.wants(&row.event)) {
+                    row.owed.insert(route.clone());
+                    progress.waiting.insert(*seq);
+                }
             }
-        }
-        for waiting in self.routes.values_mut() {
-            waiting.extend(seqs);
         }
     }
 
@@ -66,24 +88,34 @@ impl State {
         }
     }
 
-    /// A new route starts at the oldest event that is kept.
-    pub(super) fn open(&mut self, route: &Route) {
-        if self.routes.contains_key(route) {
+    pub(super) fn open(&mut self, spec: &RouteSpec) {
+        if let Some(progress) = self.routes.get_mut(&spec.route) {
+            progress.spec = spec.clone();
             return;
         }
-        let mut waiting = BTreeSet::new();
-        for (seq, row) in self.rows.iter_mut().filter(|(_, row)| row.committed) {
-            row.owed.insert(route.clone());
-            waiting.insert(*seq);
+        let mut progress = Progress { spec: spec.clone(), waiting: BTreeSet::new() };
+        if spec.start == RouteStart::Oldest {
+            for (seq, row) in self.rows.iter_mut().filter(|(_, row)| row.committed) {
+                if !progress.wants(&row.event) {
+                    continue;
+                }
+                row.owed.insert(spec.route.clone());
+                progress.waiting.insert(*seq);
+            }
         }
-        self.routes.insert(route.clone(), waiting);
+        self.routes.insert(spec.route.clone(), progress);
+    }
+
+    pub(super) fn remove_route(&mut self, route: &Route) -> bool {
+        self.batches.retain(|_, batch| batch.route != *route);
+        for row in self.rows.values_mut() {
+            row.owed.remove(route);
+        }
+        self.routes.remove(route).is_some()
     }
 
     pub(super) fn plan(&mut self, request: &PlanRequest, now: Moment) -> Result<Planned, StoreError> {
-        let Some(waiting) = self.routes.get_mut(&request.route) else {
-            let message = format!("the outbox has no route `{}`: open it first", request.route);
-            return Err(StoreError::new(StoreErrorKind::Schema, "plan", message));
-        };
+        let waiting = &mut progress(&mut self.routes, "plan", &request.route)?.waiting;
         let rows = &self.rows;
         let since = waiting.iter().filter_map(|seq| rows.get(seq)).map(|row| row.written_at).min();
         let patient = waiting.len() < request.rows as usize && since.is_some_and(|at| now.since(at) < request.linger);
@@ -93,37 +125,80 @@ impl State {
         let most = request.rows_max as usize * request.batches_max as usize;
         let taken: Vec<i64> = waiting.iter().copied().take(most).collect();
         waiting.retain(|seq| !taken.contains(seq));
-        let size = |seq: &i64| rows.get(seq).map_or(0, |row| row.event.bytes() as u64);
-        let batches = cut(&taken, request.rows_max as usize, request.bytes_max, size);
+        Ok(self.seal_all(&request.route, &taken, (request.rows_max, request.bytes_max), false))
+    }
+
+    /// Seals events that the route has had once more.
+    pub(super) fn replay(
+        &mut self,
+        request: &ReplayRequest,
+        moment: impl Fn(Moment) -> bool,
+    ) -> Result<Planned, StoreError> {
+        let progress = progress(&mut self.routes, "replay", &request.route)?;
+        let had = |seq: &i64, row: &Row| row.committed && !progress.waiting.contains(seq) && progress.wants(&row.event);
+        let rows = self.rows.iter().filter(|(seq, row)| had(seq, row) && moment(row.written_at));
+        let seqs: Vec<i64> = rows.map(|(seq, _)| *seq).collect();
+        for seq in &seqs {
+            if let Some(row) = self.rows.get_mut(seq) {
+                row.owed.insert(request.route.clone());
+            }
+        }
+        Ok(self.seal_all(&request.route, &seqs, (request.rows_max, request.bytes_max), !request.all))
+    }
+
+    fn seal_all(&mut self, route: &Route, seqs: &[i64], (rows_max, bytes_max): (u32, u64), replay: bool) -> Planned {
+        if seqs.is_empty() {
+            return Planned::default();
+        }
+        let size = |seq: &i64| self.rows.get(seq).map_or(0, |row| row.event.bytes() as u64);
+        let batches = cut(seqs, rows_max as usize, bytes_max, size);
         let planned = Planned {
-            rows: taken.len() as u64,
+            rows: seqs.len() as u64,
             batches: u32::try_from(batches.len()).unwrap_or(u32::MAX),
             contended: false,
         };
         for seqs in batches {
-            self.seal(&request.route, seqs);
+            self.seal(route, seqs, replay);
         }
-        Ok(planned)
+        planned
     }
 
-    fn seal(&mut self, route: &Route, seqs: Vec<i64>) {
-        let id = BatchId(self.sealed.len() as i64 + 1);
+    fn seal(&mut self, route: &Route, seqs: Vec<i64>, replay: bool) {
+        let id = self.next_batch();
         let rows = seqs.iter().filter_map(|seq| self.rows.get(seq));
         let bytes = rows.clone().map(|row| row.event.bytes() as u64).sum();
         let events = rows.map(|row| row.event.id).collect();
         self.sealed.push(SealedBatch { batch: id, route: route.clone(), events });
-        self.batches.insert(id, Batch::new(route.clone(), seqs, bytes));
+        let mut batch = Batch::new(route.clone(), seqs, bytes);
+        batch.replay = replay;
+        self.batches.insert(id, batch);
     }
 
-    /// Removes the events that every route has settled. Without a route, nobody has had them.
-    pub(super) fn prune(&mut self) -> u64 {
+    pub(super) fn next_batch(&mut self) -> BatchId {
+        self.last_batch += 1;
+        BatchId(self.last_batch)
+    }
+
+    /// Removes the events that every route has settled or held and that are older. Without a route, nobody has had them.
+    pub(super) fn prune(&mut self, old: impl Fn(Moment) -> bool) -> u64 {
         if self.routes.is_empty() {
             return 0;
         }
         let before = self.rows.len();
-        self.rows.retain(|_, row| !row.committed || !row.owed.is_empty());
+        self.rows.retain(|_, row| !row.committed || !row.owed.is_empty() || !old(row.written_at));
         (before - self.rows.len()) as u64
     }
+}
+
+fn progress<'a>(
+    routes: &'a mut BTreeMap<Route, Progress>,
+    operation: &'static str,
+    route: &Route,
+) -> Result<&'a mut Progress, StoreError> {
+    routes.get_mut(route).ok_or_else(|| {
+        let message = format!("the outbox has no route `{route}`: open it first");
+        StoreError::new(StoreErrorKind::Schema, operation, message)
+    })
 }
 
 /// Cuts `seqs` into batches of at most `rows_max`; a batch ends with the event that makes it reach `bytes_max`.

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use outbox_core::{
-    BatchId, Claim, Clock, EncodeError, EventLog, Moment, PartDraft, PartRecord, PlanRequest, Planned, Release, Route,
-    Status, Store, StoreError, StoreErrorKind, StoredEvent,
+    BatchId, Claim, Clock, EncodeError, EventLog, HeldBatch, Hold, Load, Moment, PartDraft, PartRecord, PlanRequest,
+    Planned, Release, ReplayRequest, Route, RouteSpec, SchemaRecord, Status, Store, StoreError, StoreErrorKind,
+    StoredEvent,
 };
 use uuid::Uuid;
 
@@ -90,6 +91,24 @@ impl MemoryStore {
         self.state().sealed.clone()
     }
 
+    /// The ids of an open batch's events, in their order; empty when it is settled.
+    #[must_use]
+    pub fn events_of(&self, batch: BatchId) -> Vec<Uuid> {
+        self.state().ids_of(batch)
+    }
+
+    /// The ids of the events that a route has put aside.
+    #[must_use]
+    pub fn held_ids(&self, route: &Route) -> Vec<Uuid> {
+        self.state().held_ids(route)
+    }
+
+    /// Whether `emit` is to be refused, as [`set_full`](Store::set_full) said last.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.state().full
+    }
+
     /// Who holds `batch`. None: it is settled, or was never sealed.
     #[must_use]
     pub fn lease(&self, batch: BatchId) -> Option<Lease> {
@@ -129,9 +148,13 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    async fn open(&self, route: &Route) -> Result<(), StoreError> {
+    async fn open(&self, route: &RouteSpec) -> Result<(), StoreError> {
         self.state().open(route);
         Ok(())
+    }
+
+    async fn remove_route(&self, route: &Route) -> Result<bool, StoreError> {
+        self.step("remove route", |state, _| Ok(state.remove_route(route)))
     }
 
     async fn plan(&self, request: &PlanRequest) -> Result<Planned, StoreError> {
@@ -150,11 +173,12 @@ impl Store for MemoryStore {
         self.step("freeze", |state, _| state.freeze("freeze", claim, None, drafts))
     }
 
-    async fn replace(&self, claim: &Claim, no: i32, draft: PartDraft) -> Result<PartRecord, StoreError> {
-        self.step("replace", |state, _| {
-            let mut records = state.freeze("replace", claim, Some(no), vec![draft])?;
-            records.pop().ok_or_else(|| StoreError::lease_lost("replace"))
-        })
+    async fn replace(&self, claim: &Claim, no: i32, drafts: Vec<PartDraft>) -> Result<Vec<PartRecord>, StoreError> {
+        self.step("replace", |state, _| state.freeze("replace", claim, Some(no), drafts))
+    }
+
+    async fn hold(&self, claim: &Claim, hold: &Hold) -> Result<BatchId, StoreError> {
+        self.step("hold", |state, now| state.hold(claim, hold, now))
     }
 
     async fn settle_part(&self, claim: &Claim, no: i32) -> Result<(), StoreError> {
@@ -173,8 +197,54 @@ impl Store for MemoryStore {
         self.step("release", |state, now| state.release(claim, release, now))
     }
 
-    async fn prune(&self) -> Result<u64, StoreError> {
-        self.step("prune", |state, _| Ok(state.prune()))
+    async fn prune(&self, keep: Duration) -> Result<u64, StoreError> {
+        self.step("prune", |state, now| Ok(state.prune(|written| now.since(written) >= keep)))
+    }
+
+    /// Of all that is kept: this store's clock knows no dates.
+    async fn replay(&self, request: &ReplayRequest) -> Result<Planned, StoreError> {
+        self.step("replay", |state, _| state.replay(request, |_| true))
+    }
+
+    async fn register(&self, schemas: &[SchemaRecord]) -> Result<(), StoreError> {
+        self.step("register", |state, _| {
+            let keyed = schemas.iter().map(|schema| ((schema.event_type.clone(), schema.version), schema.clone()));
+            state.schemas.extend(keyed);
+            Ok(())
+        })
+    }
+
+    async fn schemas(&self) -> Result<Vec<SchemaRecord>, StoreError> {
+        Ok(self.state().schemas.values().cloned().collect())
+    }
+
+    async fn set_full(&self, full: bool) -> Result<(), StoreError> {
+        self.step("limit", |state, _| {
+            state.full = full;
+            Ok(())
+        })
+    }
+
+    async fn load(&self) -> Result<Load, StoreError> {
+        Ok(self.state().load(self.now()))
+    }
+
+    async fn held(&self, limit: u32) -> Result<Vec<HeldBatch>, StoreError> {
+        Ok(self.state().held_batches(limit))
+    }
+
+    async fn held_events(&self, batch: BatchId) -> Result<Option<Vec<StoredEvent>>, StoreError> {
+        let state = self.state();
+        let held = state.batches.get(&batch).and_then(|batch| batch.held.as_ref());
+        Ok(held.map(|held| held.events.clone()))
+    }
+
+    async fn retry_held(&self, batch: BatchId) -> Result<bool, StoreError> {
+        self.step("retry", |state, now| Ok(state.retry_held(batch, now)))
+    }
+
+    async fn discard_held(&self, batch: BatchId) -> Result<bool, StoreError> {
+        self.step("discard", |state, now| Ok(state.discard_held(batch, now)))
     }
 
     async fn status(&self) -> Result<Status, StoreError> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use outbox_core::{
     Claim, EncodeError, EventLog, Frozen, Part, PartDraft, PartId, PartRecord, PlanRequest, Recovery, Release, Route,
-    Sink, SinkErrorKind, Store, StoreErrorKind,
+    RouteSpec, Sink, SinkErrorKind, Store, StoreErrorKind,
 };
 use uuid::Uuid;
 
@@ -39,7 +39,7 @@ fn request(rows_max: u32) -> PlanRequest {
 async fn outbox(events: u32) -> (ManualClock, MemoryStore, Vec<Uuid>) {
     let clock = ManualClock::new();
     let store = MemoryStore::new(clock.clone());
-    store.open(&Route::default()).await.unwrap();
+    store.open(&RouteSpec::default()).await.unwrap();
     let ids = (0..events).map(|no| store.emit(&Seen(no)).unwrap()).collect();
     (clock, store, ids)
 }
@@ -111,7 +111,7 @@ async fn a_stale_claim_can_do_nothing() {
     assert_eq!((current.batch, current.attempt), (stale.batch, 2));
     let answers = [
         store.freeze(&stale, vec![draft(3)]).await.map(drop),
-        store.replace(&stale, 0, draft(3)).await.map(drop),
+        store.replace(&stale, 0, vec![draft(3)]).await.map(drop),
         store.settle_part(&stale, 0).await,
         store.settle(&stale).await,
         store.renew(&stale, LEASE).await,
@@ -128,7 +128,7 @@ async fn a_batch_reads_back_the_same_and_keeps_its_parts() {
     let (clock, store, first) = claimed(3).await;
     let events = store.read(&first).await.unwrap();
     let old = store.freeze(&first, vec![draft(3)]).await.unwrap().remove(0);
-    let new = store.replace(&first, old.no, draft(1)).await.unwrap();
+    let new = store.replace(&first, old.no, vec![draft(1)]).await.unwrap().remove(0);
     assert!(new.token != old.token && new.no != old.no);
     store.emit(&Seen(9)).unwrap();
     clock.advance(LEASE);
@@ -170,12 +170,12 @@ async fn a_batch_that_lost_rows_is_never_given_out() {
 async fn nothing_is_pruned_before_every_route_has_settled_it() {
     let (_, store, ids) = outbox(3).await;
     let (fast, slow) = (Route::default(), Route::new("slow"));
-    store.open(&slow).await.unwrap();
+    store.open(&RouteSpec::new(slow.clone())).await.unwrap();
     for (route, left) in [(fast, ids.len()), (slow, 0)] {
         store.plan(&PlanRequest { route: route.clone(), ..request(3) }).await.unwrap();
         let claim = claim(&store, &route).await.unwrap();
         store.settle(&claim).await.unwrap();
-        store.prune().await.unwrap();
+        store.prune(Duration::ZERO).await.unwrap();
         assert_eq!(store.events().len(), left, "after {route}");
     }
 }
@@ -205,6 +205,7 @@ async fn part(sink: &MemorySink, events: u32) -> Part {
         events: events.into(),
         frozen,
         resend: false,
+        replay: false,
     }
 }
 

@@ -29,7 +29,7 @@ END $$;
 CREATE TRIGGER sabotage AFTER UPDATE OF attempt ON outbox_batch FOR EACH ROW EXECUTE FUNCTION sabotage();
 ";
 
-const BASES: &str = "FROM (SELECT base FROM outbox_batch UNION ALL SELECT base FROM outbox_cursor) s";
+const BASES: &str = "FROM (SELECT base FROM outbox_batch WHERE NOT held UNION ALL SELECT base FROM outbox_cursor) s";
 
 impl Guard {
     /// The migration without it.
@@ -45,10 +45,10 @@ impl Guard {
             Self::OpenBatches => replace(BASES, "FROM (SELECT base FROM outbox_cursor) s"),
             Self::OneStatement => {
                 replace(BASES, "FROM (SELECT unnest(open) AS base UNION ALL SELECT base FROM outbox_cursor) s")
-                    .replace("p regclass; done xid8;", "p regclass; open pg_snapshot[]; done xid8;")
+                    .replace("p record; done xid8;", "p record; open pg_snapshot[]; done xid8;")
                     .replace(
                         "-- ONE statement",
-                        "open := ARRAY(SELECT base FROM outbox_batch); PERFORM pg_sleep(0.3); -- two statements, not",
+                        "open := ARRAY(SELECT base FROM outbox_batch WHERE NOT held); PERFORM pg_sleep(0.3); -- two statements, not",
                     )
             }
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use outbox::postgres::PostgresStore;
-use outbox::{Frozen, PartDraft, PlanRequest, Route, Store, StoreErrorKind};
+use outbox::{Frozen, PartDraft, PlanRequest, Route, RouteSpec, Store, StoreErrorKind};
 use outbox_test::proxy::{FaultProxy, Mode};
 use uuid::Uuid;
 
@@ -23,7 +23,7 @@ fn request() -> PlanRequest {
 async fn opened() -> (World, PostgresStore) {
     let world = World::new(Kind::Postgres).await;
     let store = world.postgres().await;
-    store.open(&Route::default()).await.expect("opens");
+    store.open(&RouteSpec::default()).await.expect("opens");
     (world, store)
 }
 
@@ -39,16 +39,16 @@ async fn a_late_commit_is_not_pruned() {
     let claim = store.claim(&Route::default(), Uuid::new_v4(), LONG).await.expect("claims").expect("a batch");
     assert_eq!(claim.rows, 10);
     store.settle(&claim).await.expect("settles");
-    assert_eq!(store.prune().await.expect("prunes"), 0, "somebody writes there");
+    assert_eq!(store.prune(Duration::ZERO).await.expect("prunes"), 0, "somebody writes there");
     late.execute("COMMIT").await;
-    assert_eq!(store.prune().await.expect("prunes"), 0, "nobody has sealed it yet");
+    assert_eq!(store.prune(Duration::ZERO).await.expect("prunes"), 0, "nobody has sealed it yet");
     assert_eq!(world.conn().await.count("outbox_event WHERE event_type = 'late'").await, 1);
 
     assert_eq!(store.plan(&request()).await.expect("plans").rows, 1);
     let claim = store.claim(&Route::default(), Uuid::new_v4(), LONG).await.expect("claims").expect("a batch");
-    assert_eq!(store.prune().await.expect("prunes"), 0, "it is in an open batch");
+    assert_eq!(store.prune(Duration::ZERO).await.expect("prunes"), 0, "it is in an open batch");
     store.settle(&claim).await.expect("settles");
-    assert_eq!(store.prune().await.expect("prunes"), 1);
+    assert_eq!(store.prune(Duration::ZERO).await.expect("prunes"), 1);
     assert_eq!(world.conn().await.count("outbox_event").await, 0);
 }
 
@@ -129,7 +129,7 @@ async fn a_dead_connection_is_given_up() {
     let (address, database) = address.split_once('/').expect("host/database");
     let proxy = FaultProxy::start(address).await;
     let store = PostgresStore::new(&format!("{before}@{}/{database}", proxy.addr()));
-    store.open(&Route::default()).await.expect("opens");
+    store.open(&RouteSpec::default()).await.expect("opens");
     create_users(&mut world.conn().await, 0..10).await;
     proxy.set(Mode::Refuse);
     let plan = request();

@@ -1,0 +1,101 @@
+//! Reading a batch: the same statement at every attempt, so the same events in the same order.
+
+use diesel::QueryResult;
+use diesel::sql_types::{BigInt, Text};
+use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use outbox_core::{Claim, StoredEvent};
+
+use super::rows::EventRow;
+use crate::Tables;
+
+/// Planner settings for reading a batch: the index order is the batch's order, so anything else would only sort again.
+const READ_SETTINGS: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off; \
+    SET LOCAL plan_cache_mode = force_generic_plan";
+
+/// What else a batch's events are bounded by, besides its window and its place in it.
+const FILTER: &str = "(b.types IS NULL OR e.event_type = ANY (b.types)) \
+    AND (b.since IS NULL OR (e.created_at >= b.since AND e.created_at < b.until))";
+
+/// The events between a batch's bounds: those in flight at base and finished by tick, then those started after base. The
+/// bounds come from the claim and not from the batch's row, so that a row that an operator changed is seen by the count.
+const READ: &str = "SELECT e.seq, e.id, e.event_type, e.version, e.occurred_at, e.environment, e.destination, e.key, \
+    e.headers, e.payload FROM outbox_batch b CROSS JOIN LATERAL ( \
+    (SELECT e.* FROM (SELECT x FROM pg_snapshot_xip($1::pg_snapshot) x \
+        WHERE x >= $3::xid8 AND x <= $5::xid8 AND pg_visible_in_snapshot(x, $2::pg_snapshot) ORDER BY x) l \
+      CROSS JOIN LATERAL (SELECT * FROM outbox_event e WHERE e.xid = l.x \
+        AND e.seq > CASE WHEN l.x = $3::xid8 THEN $4::int8 ELSE -1 END \
+        AND e.seq <= CASE WHEN l.x = $5::xid8 THEN $6::int8 ELSE 9223372036854775807 END ORDER BY e.seq) e \
+      ORDER BY l.x, e.seq) \
+    UNION ALL \
+    (SELECT e.* FROM outbox_event e \
+      WHERE (e.xid, e.seq) > ( \
+            CASE WHEN $3::xid8 < pg_snapshot_xmax($1::pg_snapshot) THEN pg_snapshot_xmax($1::pg_snapshot) ELSE $3::xid8 END, \
+            CASE WHEN $3::xid8 < pg_snapshot_xmax($1::pg_snapshot) THEN -1 ELSE $4::int8 END) \
+        AND (e.xid, e.seq) <= ($5::xid8, $6::int8) AND pg_visible_in_snapshot(e.xid, $2::pg_snapshot) \
+      ORDER BY e.xid, e.seq) \
+    ) e WHERE b.no = $7 AND {FILTER} ORDER BY e.xid, e.seq";
+
+/// The same of a batch that was cut in the order of seq. The bounds by xid only say where in the index to look.
+const READ_ORDERED: &str = "SELECT e.seq, e.id, e.event_type, e.version, e.occurred_at, e.environment, e.destination, e.key, \
+    e.headers, e.payload FROM outbox_batch b CROSS JOIN outbox_event e \
+    WHERE b.no = $7 AND e.xid >= $3::xid8 AND e.xid <= $5::xid8 AND e.seq > $4::int8 AND e.seq <= $6::int8 \
+      AND pg_visible_in_snapshot(e.xid, $2::pg_snapshot) AND NOT pg_visible_in_snapshot(e.xid, $1::pg_snapshot) \
+      AND {FILTER} ORDER BY e.seq";
+
+const READ_HELD: &str = "SELECT seq, id, event_type, version, occurred_at, environment, destination, key, headers, payload \
+    FROM outbox_held WHERE batch = $1 ORDER BY ordinal";
+
+/// How a claim's bounds are written down: base, tick, lo_xid, lo_seq, hi_xid, hi_seq and `ordered`, joined by spaces. Diesel
+/// has no types for them. Empty for a held batch.
+pub(super) const BOUNDS: &str = "concat_ws(' ', base, tick, lo_xid, lo_seq, hi_xid, hi_seq, \
+    CASE WHEN held THEN NULL ELSE ordered END)";
+
+/// The statements, for these tables.
+#[derive(Clone)]
+pub(super) struct Reading {
+    by_xid: String,
+    by_seq: String,
+    held: String,
+}
+
+impl Reading {
+    pub(super) fn of(tables: &Tables) -> Self {
+        let render = |sql: &str| tables.sql(&sql.replace("{FILTER}", FILTER)).into_owned();
+        Self { by_xid: render(READ), by_seq: render(READ_ORDERED), held: render(READ_HELD) }
+    }
+
+    /// The events of a held batch.
+    pub(super) async fn held(&self, batch: i64, conn: &mut AsyncPgConnection) -> QueryResult<Vec<StoredEvent>> {
+        let rows = diesel::sql_query(&self.held).bind::<BigInt, _>(batch).load::<EventRow>(conn).await?;
+        Ok(rows.into_iter().map(StoredEvent::from).collect())
+    }
+
+    /// The events of the claimed batch. None: its bounds are unreadable.
+    pub(super) async fn read(
+        &self,
+        claim: &Claim,
+        conn: &mut AsyncPgConnection,
+    ) -> QueryResult<Option<Vec<StoredEvent>>> {
+        if claim.held {
+            return self.held(claim.batch.0, conn).await.map(Some);
+        }
+        let bounds: Vec<&str> = claim.bounds.split(' ').collect();
+        let &[base, tick, lo_xid, lo_seq, hi_xid, hi_seq, ordered] = bounds.as_slice() else { return Ok(None) };
+        let sql = if ordered == "t" { &self.by_seq } else { &self.by_xid };
+        let mut read = conn.build_transaction().read_committed().read_only();
+        let rows = read.run(async |conn| {
+            conn.batch_execute(READ_SETTINGS).await?;
+            diesel::sql_query(sql)
+                .bind::<Text, _>(base)
+                .bind::<Text, _>(tick)
+                .bind::<Text, _>(lo_xid)
+                .bind::<Text, _>(lo_seq)
+                .bind::<Text, _>(hi_xid)
+                .bind::<Text, _>(hi_seq)
+                .bind::<BigInt, _>(claim.batch.0)
+                .load::<EventRow>(conn)
+                .await
+        });
+        Ok(Some(rows.await?.into_iter().map(StoredEvent::from).collect()))
+    }
+}
