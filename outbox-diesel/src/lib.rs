@@ -9,20 +9,24 @@
 
 pub mod aio;
 mod backend;
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
+mod cut;
 mod environment;
 mod error;
 mod insert;
+#[cfg(feature = "mysql")]
+pub mod mysql;
 mod nesting;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
 mod ordinals;
 mod outcome;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
 mod parts;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
 mod status;
 pub mod sync;
 mod tables;

@@ -39,6 +39,13 @@ pub(crate) struct FailingRow {
 }
 
 impl RouteRow {
+    /// With what is in no batch, where the query did not count it.
+    #[cfg(feature = "mysql")]
+    pub(crate) fn with_unsealed(self, unsealed: i64, oldest_ms: Option<i64>) -> Self {
+        let oldest_ms = self.oldest_ms.max(oldest_ms);
+        Self { unsealed, oldest_ms, ..self }
+    }
+
     /// With the open batches that failed, and what the route was opened with.
     pub(crate) fn status(
         self,

@@ -8,7 +8,7 @@ use crate::interrupt::foreground;
 use crate::programs::in_path;
 
 /// The feature sets that must compile by themselves. The default set is compiled by clippy.
-const FEATURES: [&str; 3] = ["", "postgres", "sqlite"];
+const FEATURES: [&str; 4] = ["", "postgres", "mysql", "sqlite"];
 
 /// Runs every check, also after one has failed.
 pub(crate) fn run() -> Result<()> {

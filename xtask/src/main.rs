@@ -13,7 +13,6 @@ mod lint;
 #[allow(dead_code, unused_imports, reason = "outbox-test, which owns the source, uses the rest")]
 #[path = "../../outbox-test/src/local/mod.rs"]
 mod local;
-mod mariadb;
 mod programs;
 mod stack;
 mod test;

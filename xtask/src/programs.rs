@@ -8,8 +8,7 @@ use crate::cargo::Helpers;
 use crate::error::{Missing, MissingList, Result};
 use crate::interrupt::{foreground, show};
 use crate::libchdb;
-use crate::local::{ClickHousePrograms, PostgresPrograms, is_root};
-use crate::mariadb::MariaDbPrograms;
+use crate::local::{ClickHousePrograms, MariaDbPrograms, PostgresPrograms, is_root};
 use crate::stack::Service;
 
 /// The programs of every service that was asked for.
@@ -61,7 +60,8 @@ fn major_version(bin: &Path) -> Option<u32> {
     bin.parent()?.file_name()?.to_str()?.parse().ok()
 }
 
-fn find_mariadb(helpers: &Helpers) -> Option<MariaDbPrograms> {
+/// MariaDB's programs, if they are here.
+pub(crate) fn find_mariadb(helpers: &Helpers) -> Option<MariaDbPrograms> {
     Some(MariaDbPrograms {
         server: in_path("mariadbd")?,
         install: in_path("mariadb-install-db")?,

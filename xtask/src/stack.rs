@@ -5,12 +5,11 @@ use std::thread;
 use crate::cargo::{self, Helpers};
 use crate::compose::{self, Containers};
 use crate::error::{Error, Result};
-use crate::local::{ClickHouse, Config, Durability, Postgres};
-use crate::mariadb::MariaDb;
+use crate::local::{ClickHouse, Config, Durability, MariaDb, Postgres};
 use crate::programs::Programs;
 
-/// What the tests need. MariaDB joins when the first test uses it.
-pub(crate) const NEEDED_BY_TESTS: &[Service] = &[Service::Postgres, Service::ClickHouse];
+/// What the tests need.
+pub(crate) const NEEDED_BY_TESTS: &[Service] = &Service::ALL;
 
 /// A kind of server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,6 +134,14 @@ impl Stack {
         if let Some(postgres) = crate::programs::find_postgres(&self.helpers) {
             env.push(("OUTBOX_TEST_POSTGRES_BIN", postgres.bin.display().to_string()));
         }
+        if let Some(mariadb) = crate::programs::find_mariadb(&self.helpers) {
+            let programs = [
+                ("OUTBOX_TEST_MARIADBD", mariadb.server),
+                ("OUTBOX_TEST_MARIADB_INSTALL_DB", mariadb.install),
+                ("OUTBOX_TEST_MARIADB", mariadb.client),
+            ];
+            env.extend(programs.map(|(name, program)| (name, program.display().to_string())));
+        }
         match crate::libchdb::obstacle() {
             Some(missing) => eprintln!("tests that crash a ClickHouse of their own will fail: {}", missing.line),
             None => match crate::libchdb::ensure() {
@@ -175,7 +182,7 @@ fn start(service: Service, programs: &Programs) -> Result<Running> {
             (server.url(), Server::Postgres(server))
         }
         (Service::MySql, Programs { mariadb: Some(programs), .. }) => {
-            let server = MariaDb::start(programs)?;
+            let server = MariaDb::start(programs.clone(), Durability::Fast)?;
             (server.url(), Server::MySql(server))
         }
         (Service::ClickHouse, Programs { clickhouse: Some(programs), .. }) => {

@@ -91,6 +91,7 @@ pub(crate) async fn part_for(
         events: events.into(),
         frozen,
         resend: false,
+        replay: false,
     })
 }
 

@@ -17,7 +17,7 @@ use crate::insert::{Encoded, check_written};
     message = "`{Self}` is not an async connection that can emit events",
     label = "expected an async Diesel connection to a database that outbox supports",
     note = "with a blocking connection write `fn` without `async`, and use `outbox::sync`",
-    note = "a database is supported behind the feature of its name: `postgres`, `sqlite`"
+    note = "a database is supported behind the feature of its name: `postgres`, `mysql`, `sqlite`"
 )]
 pub trait Emit: AsyncConnection<Backend: OutboxBackend> {
     /// Writes one event at once: its order among all statements of the transaction is the order of the calls, and a
@@ -48,7 +48,7 @@ pub trait Emit: AsyncConnection<Backend: OutboxBackend> {
     }
 
     /// Writes any number of events in their order, and returns how many. On PostgreSQL this is one statement up to
-    /// 256 MiB of events; on SQLite one per 1000. No events: no statement.
+    /// 256 MiB of events; on SQLite one per 1000, on MySQL one per 1000 or 4 MiB. No events: no statement.
     ///
     /// Nothing is written when one of them cannot be encoded. When a later one of several statements fails, the
     /// earlier ones are still in the transaction: return the error, so that it rolls back.

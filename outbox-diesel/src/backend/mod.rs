@@ -1,5 +1,7 @@
 //! What differs between the databases: how rows are written, and what a transaction needs besides BEGIN and COMMIT.
 
+#[cfg(any(feature = "mysql", feature = "mysql-sync"))]
+mod mysql;
 #[cfg(any(feature = "postgres", feature = "postgres-sync"))]
 mod postgres;
 #[cfg(feature = "sqlite")]
@@ -15,13 +17,14 @@ use outbox_core::Event;
 
 use crate::tables::{Tables, tables};
 
-/// A database that holds an outbox: `Pg` with the feature `postgres` (or `postgres-sync`), `Sqlite` with `sqlite`.
+/// A database that holds an outbox: `Pg` with the feature `postgres` (or `postgres-sync`), `Mysql` with `mysql` (or
+/// `mysql-sync`), `Sqlite` with `sqlite`.
 ///
 /// Sealed: the stores know every implementation.
 #[diagnostic::on_unimplemented(
     message = "outbox does not support the database `{Self}`",
-    label = "expected `diesel::pg::Pg` or `diesel::sqlite::Sqlite`",
-    note = "each is behind a feature of its own: `postgres`, `sqlite`"
+    label = "expected `diesel::pg::Pg`, `diesel::mysql::Mysql` or `diesel::sqlite::Sqlite`",
+    note = "each is behind a feature of its own: `postgres`, `mysql`, `sqlite`"
 )]
 pub trait OutboxBackend: Backend + sealed::Sealed {
     /// Events in the shape in which this database takes them.
@@ -69,16 +72,30 @@ mod sealed {
     pub trait Sealed {}
     #[cfg(any(feature = "postgres", feature = "postgres-sync"))]
     impl Sealed for diesel::pg::Pg {}
+    #[cfg(any(feature = "mysql", feature = "mysql-sync"))]
+    impl Sealed for diesel::mysql::Mysql {}
     #[cfg(feature = "sqlite")]
     impl Sealed for diesel::sqlite::Sqlite {}
 }
 
 /// Text that `Debug` does not show: Diesel hands the binds of every query to the connection's instrumentation, which
 /// may log them.
-#[cfg(any(feature = "postgres", feature = "postgres-sync", feature = "sqlite"))]
+#[cfg(any(
+    feature = "postgres",
+    feature = "postgres-sync",
+    feature = "mysql",
+    feature = "mysql-sync",
+    feature = "sqlite"
+))]
 pub(crate) struct Hidden(String);
 
-#[cfg(any(feature = "postgres", feature = "postgres-sync", feature = "sqlite"))]
+#[cfg(any(
+    feature = "postgres",
+    feature = "postgres-sync",
+    feature = "mysql",
+    feature = "mysql-sync",
+    feature = "sqlite"
+))]
 impl std::fmt::Debug for Hidden {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "<{} bytes>", self.0.len())

@@ -4,9 +4,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use diesel::connection::SimpleConnection;
+use diesel::query_builder::SqlQuery;
 use diesel::result::{ConnectionError, Error};
 use diesel::{Connection, QueryResult, SqliteConnection};
 use outbox_core::{StoreError, StoreErrorKind};
+
+use crate::Tables;
 
 /// Whether a step's commit waits for the disk.
 #[derive(Clone, Copy)]
@@ -23,16 +26,41 @@ pub(super) const SETUP: &str = "setup";
 /// How long a step waits for another writer, in milliseconds.
 const BUSY_TIMEOUT_MS: u32 = 10_000;
 
+/// The connection within a step.
+pub(super) struct Step<'c> {
+    pub(super) conn: &'c mut SqliteConnection,
+    pub(super) tables: &'c Tables,
+}
+
+impl Step<'_> {
+    /// A statement about the outbox's tables, whatever their prefix.
+    pub(super) fn query(&self, statement: &str) -> SqlQuery {
+        diesel::sql_query(self.tables.unqualified(statement))
+    }
+
+    /// Runs `write` under the write lock, which is taken at the beginning.
+    pub(super) fn write<T>(&mut self, write: impl FnOnce(&mut Step<'_>) -> QueryResult<T>) -> QueryResult<T> {
+        let tables = self.tables;
+        self.conn.immediate_transaction(|conn| write(&mut Step { conn, tables }))
+    }
+}
+
 /// A connection that is opened when first used, and again after a failure.
 #[derive(Clone)]
 pub(super) struct SharedConnection {
     path: Arc<str>,
+    tables: Arc<Tables>,
     conn: Arc<Mutex<Option<SqliteConnection>>>,
 }
 
 impl SharedConnection {
-    pub(super) fn new(path: &str) -> Self {
-        Self { path: Arc::from(path), conn: Arc::default() }
+    pub(super) fn new(path: &str, tables: Tables) -> Self {
+        Self { path: Arc::from(path), tables: Arc::new(tables), conn: Arc::default() }
+    }
+
+    /// The same file, other tables.
+    pub(super) fn with_tables(&self, tables: Tables) -> Self {
+        Self { tables: Arc::new(tables), ..self.clone() }
     }
 
     /// Runs `step` on a thread that may block.
@@ -43,7 +71,7 @@ impl SharedConnection {
         &self,
         operation: &'static str,
         durability: Durability,
-        step: impl FnOnce(&mut SqliteConnection) -> QueryResult<T> + Send + 'static,
+        step: impl FnOnce(&mut Step<'_>) -> QueryResult<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let shared = self.clone();
         let ran = tokio::task::spawn_blocking(move || {
@@ -62,7 +90,9 @@ impl SharedConnection {
                 Durability::Full => "PRAGMA synchronous = FULL",
                 Durability::Process => "PRAGMA synchronous = NORMAL",
             };
-            let done = conn.batch_execute(synchronous).and_then(|()| step(&mut conn));
+            let done = conn
+                .batch_execute(synchronous)
+                .and_then(|()| step(&mut Step { conn: &mut conn, tables: &shared.tables }));
             // After a failure the connection may be in any state: the next step opens a new one.
             if done.is_ok() {
                 *slot = Some(conn);

@@ -2,8 +2,10 @@
 
 use diesel::connection::SimpleConnection;
 use diesel::sql_types::BigInt;
-use diesel::{QueryResult, QueryableByName, RunQueryDsl, SqliteConnection};
+use diesel::{QueryResult, QueryableByName, RunQueryDsl};
 use outbox_core::{StoreError, StoreErrorKind};
+
+use super::connection::Step;
 
 /// The SQL of every version, in order. [`SqliteStore::setup`](super::SqliteStore) runs what is missing; it can as well
 /// be copied into the service's own migrations.
@@ -16,11 +18,11 @@ struct Number {
 }
 
 /// Installs what is missing under the write lock. Returns the version found before.
-pub(super) fn setup(conn: &mut SqliteConnection) -> QueryResult<usize> {
-    conn.immediate_transaction(|conn| {
-        let from = version(conn)?;
+pub(super) fn setup(step: &mut Step<'_>) -> QueryResult<usize> {
+    step.write(|step| {
+        let from = version(step)?;
         for migration in MIGRATIONS.iter().skip(from) {
-            conn.batch_execute(migration)?;
+            step.conn.batch_execute(&step.tables.unqualified(migration))?;
         }
         Ok(from)
     })
@@ -42,12 +44,12 @@ pub(super) fn check(operation: &'static str, found: usize) -> Result<(), StoreEr
 }
 
 /// The installed version, 0 when there is none.
-pub(super) fn version(conn: &mut SqliteConnection) -> QueryResult<usize> {
-    let number = |conn: &mut SqliteConnection, sql: &str| {
-        diesel::sql_query(sql).get_result::<Number>(conn).map(|row| usize::try_from(row.number).unwrap_or(0))
+pub(super) fn version(step: &mut Step<'_>) -> QueryResult<usize> {
+    let number = |step: &mut Step<'_>, sql: &str| {
+        step.query(sql).get_result::<Number>(step.conn).map(|row| usize::try_from(row.number).unwrap_or(0))
     };
-    match number(conn, "SELECT count(*) AS number FROM sqlite_schema WHERE name = 'outbox_migration'")? {
+    match number(step, "SELECT count(*) AS number FROM sqlite_schema WHERE name = 'outbox_migration'")? {
         0 => Ok(0),
-        _ => number(conn, "SELECT coalesce(max(version), 0) AS number FROM outbox_migration"),
+        _ => number(step, "SELECT coalesce(max(version), 0) AS number FROM outbox_migration"),
     }
 }

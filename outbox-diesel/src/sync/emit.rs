@@ -14,7 +14,7 @@ use crate::insert::{Encoded, check_written};
     message = "`{Self}` is not a blocking connection that can emit events",
     label = "expected a blocking Diesel connection to a database that outbox supports",
     note = "with an async connection write `async fn`, and use `outbox::aio`",
-    note = "a database is supported behind the feature of its name: `postgres`, `sqlite`"
+    note = "a database is supported behind the feature of its name: `postgres`, `mysql`, `sqlite`"
 )]
 pub trait Emit: Connection<Backend: OutboxBackend> {
     /// Writes one event at once: its order among all statements of the transaction is the order of the calls, and a
@@ -33,7 +33,7 @@ pub trait Emit: Connection<Backend: OutboxBackend> {
     }
 
     /// Writes any number of events in their order, and returns how many. On PostgreSQL this is one statement up to
-    /// 256 MiB of events; on SQLite one per 1000. No events: no statement.
+    /// 256 MiB of events; on SQLite one per 1000, on MySQL one per 1000 or 4 MiB. No events: no statement.
     ///
     /// Nothing is written when one of them cannot be encoded. When a later one of several statements fails, the
     /// earlier ones are still in the transaction: return the error, so that it rolls back.

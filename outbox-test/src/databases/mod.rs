@@ -1,10 +1,12 @@
 //! One database per test: made when the test begins, dropped when it ends.
 
 mod clickhouse;
+mod mysql;
 mod postgres;
 mod sqlite;
 
 pub use clickhouse::ClickHouseDatabase;
+pub use mysql::MySqlDatabase;
 pub use postgres::PostgresDatabase;
 pub use sqlite::SqliteFile;
 

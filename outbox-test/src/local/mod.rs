@@ -7,6 +7,7 @@ mod clickhouse;
 mod dir;
 mod held;
 mod http;
+mod mariadb;
 mod port;
 mod postgres;
 
@@ -18,6 +19,7 @@ pub(crate) use clickhouse::{CLUSTER, ClickHouse, ClickHousePrograms, Config, REA
 pub(crate) use dir::{NOBODY, ServerDir, is_root};
 pub(crate) use held::{Held, tail, wait_ready};
 pub(crate) use http::Endpoint;
+pub(crate) use mariadb::{MariaDb, MariaDbPrograms};
 pub(crate) use port::free_port;
 pub(crate) use postgres::{Durability, Postgres, PostgresPrograms};
 

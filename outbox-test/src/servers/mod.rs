@@ -4,7 +4,9 @@
 //! `crash` or `kill` in it: those run one at a time under nextest, because a crash test on a loaded machine tells little.
 
 mod clickhouse;
+mod mariadb;
 mod postgres;
 
 pub use clickhouse::PrivateClickHouse;
+pub use mariadb::PrivateMariaDb;
 pub use postgres::PrivatePostgres;

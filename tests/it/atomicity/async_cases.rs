@@ -8,13 +8,13 @@ on_each_database!(
     a_database_error_keeps_neither,
     a_panic_keeps_neither_and_marks_the_connection,
     a_swallowed_error_is_never_a_silent_loss,
-    a_commit_that_fails_keeps_neither_and_leaves_a_usable_connection,
     the_function_does_what_the_attribute_does,
     the_event_of_the_ok_value_is_committed_with_it,
     emit_outside_a_transaction_is_an_error,
     a_plain_transaction_takes_events_too,
     a_commit_wakes_who_listens,
 );
+on_each_database!(that defers constraints: a_commit_that_fails_keeps_neither_and_leaves_a_usable_connection);
 
 mod cases {
     use std::panic::AssertUnwindSafe;

@@ -4,18 +4,24 @@ use diesel::connection::SimpleConnection;
 use diesel::sql_types::Text;
 use diesel::{Connection, QueryableByName, SqliteConnection};
 use diesel_async::sync_connection_wrapper::SyncConnectionWrapper;
-use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
+use diesel_async::{AsyncConnection, AsyncMysqlConnection, AsyncPgConnection, SimpleAsyncConnection};
 use outbox::OutboxBackend;
-use outbox_test::databases::{PostgresDatabase, SqliteFile};
+use outbox_test::databases::{MySqlDatabase, PostgresDatabase, SqliteFile};
 
 const ACCOUNT: &str = "CREATE TABLE account (name TEXT PRIMARY KEY);
     CREATE TABLE child (parent TEXT NOT NULL REFERENCES account (name) DEFERRABLE INITIALLY DEFERRED);";
+/// MySQL looks at a foreign key at once, whatever the table says.
+const MYSQL_ACCOUNT: &str = "CREATE TABLE account (name VARCHAR(255) COLLATE utf8mb4_bin PRIMARY KEY) \
+    CHARACTER SET utf8mb4";
 const POSTGRES: &str = include_str!("../../../outbox-diesel/migrations/postgres/0001_outbox.sql");
+const MYSQL: &str = include_str!("../../../outbox-diesel/migrations/mysql/0001_outbox.sql");
 const SQLITE: &str = include_str!("../../../outbox-diesel/migrations/sqlite/0001_outbox.sql");
 
 /// One statement, so one snapshot: a commit is in all of it or in none.
 const SEEN: &str = "SELECT 'account' AS what, name AS value, 0 AS seq FROM account
     UNION ALL SELECT 'event', key, seq FROM outbox_event ORDER BY what, seq, value";
+const MYSQL_SEEN: &str = "SELECT 'account' AS what, name AS value, 0 AS seq FROM account
+    UNION ALL SELECT 'event', `key`, seq FROM outbox_event ORDER BY what, seq, value";
 
 /// What another connection sees.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -98,6 +104,30 @@ impl AsyncDatabase for Postgres {
     }
 }
 
+pub(super) struct Mysql(MySqlDatabase);
+
+impl AsyncDatabase for Mysql {
+    type Conn = AsyncMysqlConnection;
+    const STRICT: bool = false;
+
+    async fn create() -> Self {
+        let database = Self(MySqlDatabase::create().await);
+        let mut conn = AsyncDatabase::connect(&database).await;
+        conn.batch_execute(MYSQL).await.expect("the outbox");
+        conn.batch_execute(MYSQL_ACCOUNT).await.expect("the accounts");
+        database
+    }
+
+    async fn connect(&self) -> AsyncMysqlConnection {
+        AsyncMysqlConnection::establish(self.0.url()).await.expect("a connection")
+    }
+
+    async fn seen(&self) -> Seen {
+        use diesel_async::RunQueryDsl;
+        seen(diesel::sql_query(MYSQL_SEEN).load(&mut AsyncDatabase::connect(self).await).await.expect("both tables"))
+    }
+}
+
 pub(super) struct Sqlite(SqliteFile);
 
 impl Sqlite {
@@ -174,20 +204,21 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 /// Runs each case, a generic async function, on each database.
 macro_rules! on_each_database {
-    ($($case:ident),* $(,)?) => { $(
+    ($($case:ident),* $(,)?) => {
+        on_each_database!(@each $($case [postgres Postgres, mysql Mysql, sqlite Sqlite]),*);
+    };
+    (that defers constraints: $($case:ident),* $(,)?) => {
+        on_each_database!(@each $($case [postgres Postgres, sqlite Sqlite]),*);
+    };
+    (@each $($case:ident [$($name:ident $database:ident),*]),*) => { $(
         mod $case {
-            use crate::atomicity::databases::{Postgres, Sqlite};
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn postgres() {
-                super::cases::$case::<Postgres>().await;
-            }
-
-            // Dropping a future of SQLite's async connection needs a second thread.
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn sqlite() {
-                super::cases::$case::<Sqlite>().await;
-            }
+            $(
+                // Dropping a future of SQLite's async connection needs a second thread.
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    super::cases::$case::<crate::atomicity::databases::$database>().await;
+                }
+            )*
         }
     )* };
 }
