@@ -64,7 +64,7 @@ impl Relay {
     /// # }
     /// ```
     pub fn builder<S: Store>(store: S) -> RelayBuilder<S> {
-        RelayBuilder { store, sink: None, options: RelayOptions::default(), wake: Arc::default(), forwarder: None }
+        RelayBuilder { store, sink: None, options: RelayOptions::default(), wake: Arc::default(), forwarders: Vec::new() }
     }
 
     /// Looks for events now instead of at the next poll. Cheap; call it after a commit.
@@ -134,7 +134,7 @@ pub struct RelayBuilder<S> {
     sink: Option<Arc<dyn DynSink>>,
     options: RelayOptions,
     wake: Arc<Notify>,
-    forwarder: Option<BoxFuture<'static, ()>>,
+    forwarders: Vec<BoxFuture<'static, ()>>,
 }
 
 impl<S> std::fmt::Debug for RelayBuilder<S> {
@@ -274,15 +274,15 @@ impl<S: Store> RelayBuilder<S> {
         self
     }
 
-    /// What wakes an idle relay before its next poll: each future that `signal` makes ends at the next wake-up, such as
-    /// `outbox::wake::notified`, which ends when a transaction of this process commits events. Default: nothing.
+    /// What wakes an idle relay before its next poll, beside what was given before: each future that `signal` makes ends at the next wake-up, such as
+    /// `outbox::wake::notified`, which ends when a transaction of this process commits events, or `Listening::notified` of a PostgreSQL store. Default: nothing.
     #[must_use]
     pub fn wake_on<F>(mut self, signal: impl Fn() -> F + Send + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
         let wake = Arc::clone(&self.wake);
-        self.forwarder = Some(Box::pin(async move {
+        self.forwarders.push(Box::pin(async move {
             let mut next = signal();
             loop {
                 next.await;
@@ -335,7 +335,7 @@ impl<S: Store> RelayBuilder<S> {
             workers.spawn(worker.run());
         }
         let mut forwarder = JoinSet::new();
-        if let Some(forward) = self.forwarder {
+        for forward in self.forwarders {
             forwarder.spawn(forward);
         }
         tracing::info!(route = %self.options.route, workers = self.options.workers, "relay started");

@@ -5,5 +5,6 @@ mod chaos;
 mod command;
 mod delivery;
 mod macros;
+mod postgres;
 mod ui;
 mod world;

@@ -69,7 +69,8 @@ impl Connections {
         }
     }
 
-    async fn open(&self, operation: &'static str) -> Result<AsyncPgConnection, StoreError> {
+    /// A connection that is nobody else's.
+    pub(super) async fn open(&self, operation: &'static str) -> Result<AsyncPgConnection, StoreError> {
         match timeout(CONNECT_TIMEOUT, (self.connect)()).await {
             Ok(Ok(conn)) => Ok(conn),
             Ok(Err(error)) => Err(refused(operation, error)),

@@ -9,11 +9,13 @@ mod error;
 mod floors;
 mod freezing;
 mod holding;
+mod notify;
 mod operating;
 mod read;
 mod rows;
 mod setup;
 mod store;
 
+pub use notify::{Announcing, Listening};
 pub use setup::{MIGRATIONS, migrations};
 pub use store::PostgresStore;

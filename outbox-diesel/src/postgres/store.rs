@@ -24,7 +24,7 @@ use crate::{Tables, parts};
 const CONNECTIONS_MAX: usize = 4;
 
 /// How long a step may take: sealing 200,000 events takes a third of a second.
-const STEP_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const STEP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long installing and counting may take.
 pub(super) const LONG_STEP_TIMEOUT: Duration = Duration::from_secs(600);

@@ -1,6 +1,10 @@
 //! Which database `DATABASE_URL` names.
 
 use outbox_core::{VarError, Vars};
+use outbox_diesel::Tables;
+use outbox_diesel::postgres::PostgresStore;
+
+use super::Failure;
 
 /// The databases that an outbox can live in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -29,6 +33,16 @@ pub(super) fn database(vars: &Vars) -> Result<(Kind, String), VarError> {
         _ => return Err(VarError::new("DATABASE_URL", EXAMPLES)),
     };
     Ok((kind, url.to_owned()))
+}
+
+/// The store, for what only PostgreSQL has.
+pub(super) async fn postgres(vars: &Vars, what: &str) -> Result<PostgresStore, Failure> {
+    let (kind, url) = database(vars)?;
+    let tables = Tables::from_vars(vars)?;
+    match kind {
+        Kind::Postgres => Ok(PostgresStore::connect(&url).await?.with_tables(tables)),
+        _ => Err(VarError::new("DATABASE_URL", format!("names no PostgreSQL, and {what} is for PostgreSQL only")).into()),
+    }
 }
 
 /// Does something with the store that the settings name. Stores are of different types, so it is written out once for each.

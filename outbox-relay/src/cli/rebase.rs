@@ -2,20 +2,14 @@
 
 use std::io::Write;
 
-use outbox_core::{VarError, Vars};
-use outbox_diesel::Tables;
-use outbox_diesel::postgres::PostgresStore;
+use outbox_core::Vars;
 
 use super::Failure;
-use super::database::{Kind, database};
+use super::database::postgres;
 
 pub(super) async fn rebase(vars: &Vars, upgraded: bool) -> Result<(), Failure> {
-    let (kind, url) = database(vars)?;
-    if kind != Kind::Postgres {
-        let message = "rebase is for PostgreSQL: another database's outbox survives a restore as it is";
-        return Err(VarError::new("DATABASE_URL", message).into());
-    }
-    let store = PostgresStore::connect(&url).await?.with_tables(Tables::from_vars(vars)?);
+    // Another database's outbox survives a restore as it is.
+    let store = postgres(vars, "rebase").await?;
     let offered = store.rebase(upgraded).await?;
     writeln!(std::io::stdout(), "the outbox belongs to this cluster now; {offered} events are offered once more")?;
     Ok(())

@@ -7,8 +7,8 @@ use outbox_core::{Store, Vars};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failure;
-use super::database::with_store;
-use crate::{Relay, RelayOptions};
+use super::database::{postgres, with_store};
+use crate::{Relay, RelayBuilder, RelayOptions};
 
 /// How long a stop may take unless `OUTBOX_STOP_GRACE` says otherwise.
 const STOP_GRACE: Duration = Duration::from_secs(10);
@@ -18,11 +18,18 @@ pub(super) async fn run(vars: &Vars, once: bool) -> Result<(), Failure> {
     let settings = ClickHouseSettings::from_vars(vars)?;
     let grace = vars.parse::<humantime::Duration>("OUTBOX_STOP_GRACE")?.map_or(STOP_GRACE, Into::into);
     let sink = ClickHouseSink::new(settings);
-    with_store!(vars, store => relay(store, sink, options, once, grace).await)
+    let listens = vars.parse("OUTBOX_LISTEN")?.unwrap_or(false);
+    if listens {
+        let store = postgres(vars, "OUTBOX_LISTEN").await?;
+        let listening = store.listen();
+        let builder = Relay::builder(store).wake_on(move || listening.notified());
+        return relay(builder, sink, options, once, grace).await;
+    }
+    with_store!(vars, store => relay(Relay::builder(store), sink, options, once, grace).await)
 }
 
 async fn relay(
-    store: impl Store,
+    builder: RelayBuilder<impl Store>,
     sink: ClickHouseSink,
     options: RelayOptions,
     once: bool,
@@ -31,7 +38,7 @@ async fn relay(
     // Before the start, so that a signal that comes early is not lost.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let builder = Relay::builder(store).sink(sink).options(options);
+    let builder = builder.sink(sink).options(options);
     let builder = if once { builder.once() } else { builder };
     let told = async {
         tokio::select! {

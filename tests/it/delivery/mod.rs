@@ -2,7 +2,6 @@
 
 mod clickhouse_down;
 mod crash;
-mod postgres;
 mod relays;
 mod road;
 mod store;

@@ -72,7 +72,7 @@ BEGIN
         WITH marked AS (
             SELECT xid, seq, bytes, created_at,
                    -- How many batches end before this row.
-                   sum(ends) OVER (ORDER BY rn ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS batch
+                   coalesce(sum(ends) OVER (ORDER BY rn ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS batch
             FROM (
                 SELECT xid, seq, bytes, created_at, rn,
                        CASE WHEN rn % p_rows_max = 0 OR div(cum, p_bytes_max) <> div(lead(cum) OVER (ORDER BY rn), p_bytes_max)
