@@ -41,7 +41,9 @@ pub(super) async fn postgres(vars: &Vars, what: &str) -> Result<PostgresStore, F
     let tables = Tables::from_vars(vars)?;
     match kind {
         Kind::Postgres => Ok(PostgresStore::connect(&url).await?.with_tables(tables)),
-        _ => Err(VarError::new("DATABASE_URL", format!("names no PostgreSQL, and {what} is for PostgreSQL only")).into()),
+        _ => {
+            Err(VarError::new("DATABASE_URL", format!("names no PostgreSQL, and {what} is for PostgreSQL only")).into())
+        }
     }
 }
 
