@@ -255,13 +255,14 @@ impl ClickHouseSink {
         if statement.format == Format::Json && !part.resend {
             self.look_again(server, statement).await?;
         }
-        let bytes = match self.send("deliver", server, part, statement).await {
-            Ok(bytes) => bytes,
+        let mut sent = self.send("deliver", server, part, statement).await;
+        if sent.as_ref().is_err_and(is_truncated) {
             // Too few bytes may also be a body that was cut on its way: once more, before the rows are blamed.
-            Err(error) if !part.resend && is_truncated(&error) => {
-                let message = "the server has read less than was sent: sent again once, in case it was cut on its way";
-                return Err(SinkError::unknown("deliver", message).with_source(error));
-            }
+            tracing::warn!(part = %part.id, "the server has read less than was sent: sent once more");
+            sent = self.send("deliver", server, part, statement).await;
+        }
+        let bytes = match sent {
+            Ok(bytes) => bytes,
             Err(error) if is_outdated(&error) => return Err(self.outdated(server, statement, error).await),
             Err(error) => return Err(error),
         };

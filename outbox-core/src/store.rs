@@ -54,8 +54,9 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// [`StoreError`]; nothing was sealed, or it was and the next call goes on from there.
     fn plan(&self, request: &PlanRequest) -> impl Future<Output = Result<Planned, StoreError>> + Send;
 
-    /// Claims the oldest batch that nobody holds and that may be tried now; parked ones come last. On an ordered route, only
-    /// the oldest, and only when no other of the route is in anybody's hands.
+    /// Claims a batch that nobody holds and that may be tried now: the oldest parked one of a destination table, when its time
+    /// has come (one a table, and when it is settled, the next one behind it may go at once), or else the oldest that is not
+    /// parked. On an ordered route, of these only the oldest, and only when no other batch of the route is in anybody's hands.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -1,4 +1,5 @@
-//! A service that stops between its writes and COMMIT, says so, and waits to be killed.
+//! A service that stops between its writes and COMMIT, says so, and waits to be killed. With `--users N` it creates users
+//! and ends.
 
 #![allow(clippy::print_stdout, clippy::expect_used, reason = "a helper of tests")]
 
@@ -37,7 +38,17 @@ fn hang() -> ! {
 async fn main() -> Result<(), DieselError> {
     let url = std::env::var("DATABASE_URL").expect("DATABASE_URL");
     let mode = if url.starts_with("sqlite://") { Mode::Blocking } else { Mode::Async };
-    match Conn::open(&url, mode).await {
+    let mut conn = Conn::open(&url, mode).await;
+    let arguments: Vec<String> = std::env::args().collect();
+    if let [_, flag, users] = arguments.as_slice()
+        && flag == "--users"
+    {
+        for id in 0..users.parse().expect("a number") {
+            conn.create_user(id).await?;
+        }
+        return Ok(());
+    }
+    match conn {
         Conn::Postgres(mut conn) => hang_postgres(&mut conn).await.map(drop),
         Conn::Sqlite(mut conn) => hang_sqlite(&mut conn).map(drop),
         _ => Ok(()),

@@ -154,6 +154,12 @@ impl World {
         .expect("the relay starts")
     }
 
+    /// Starts a relay in this process that keeps what it has delivered.
+    pub(crate) async fn relay_that_keeps(&self, keep: Duration) -> Relay {
+        let relay = self.configured(Relay::builder(self.postgres().await)).keep_delivered(keep);
+        relay.start().await.expect("the relay starts")
+    }
+
     /// Starts a relay in this process that delivers small batches in several workers.
     pub(crate) async fn busy_relay(&self, workers: u32, rows: u32) -> Relay {
         match &self.database {
@@ -167,7 +173,7 @@ impl World {
         self.configured(Relay::builder(store)).batch_rows(1).batch_rows_max(rows).workers(workers)
     }
 
-    fn configured<S: Store>(&self, builder: RelayBuilder<S>) -> RelayBuilder<S> {
+    pub(crate) fn configured<S: Store>(&self, builder: RelayBuilder<S>) -> RelayBuilder<S> {
         let options = outbox::RelayOptions::from_vars(&Vars::new(self.vars())).expect("good options");
         builder.sink(self.sink()).options(options)
     }

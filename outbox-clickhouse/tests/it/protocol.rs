@@ -91,12 +91,17 @@ async fn codes_decide_and_http_statuses_do_not() {
 }
 
 #[tokio::test]
-async fn a_truncated_body_is_blamed_on_the_rows_only_the_second_time() {
-    let (_database, mut part) = frozen(3).await;
-    let reply = || Reply::exception("500 Internal Server Error", 33, "Code: 33. DB::Exception: Cannot read all data.");
-    assert_eq!(deliver(&part, reply()).await.0.unwrap_err().kind(), SinkErrorKind::Unknown);
-    part.resend = true;
-    assert_eq!(deliver(&part, reply()).await.0.unwrap_err().kind(), SinkErrorKind::BadRows);
+async fn a_truncated_body_is_sent_once_more_before_the_rows_are_blamed() {
+    let (_database, part) = frozen(3).await;
+    for code in [32, 33] {
+        let text = format!("Code: {code}. DB::Exception: Cannot read all data.");
+        let (delivered, requests) = deliver(&part, Reply::exception(ERROR, code, &text)).await;
+        assert_eq!(delivered.unwrap_err().kind(), SinkErrorKind::BadRows);
+        let [first, second] = &requests[..] else { panic!("twice: {requests:?}") };
+        assert_eq!(first.body, second.body);
+        let token = format!("insert_deduplication_token={}", part.token);
+        assert!(first.target.contains(&token) && second.target.contains(&token));
+    }
 }
 
 #[tokio::test]

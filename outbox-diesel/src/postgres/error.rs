@@ -6,7 +6,10 @@ use outbox_core::{StoreError, StoreErrorKind};
 /// Texts of errors that do not go away by themselves, with what to do. Diesel hands no SQLSTATE over, so the texts of the
 /// functions of our own and the names of our tables tell.
 const SCHEMA: [(&str, &str); 5] = [
-    ("restored", "stop the producers and read what the documentation says of restored databases"),
+    (
+        "restored",
+        "stop the relays and run `outbox rebase` (after pg_upgrade: `outbox rebase --upgraded`), or call `PostgresStore::rebase`",
+    ),
     (
         "the outbox has no route",
         "it was removed while a relay ran; a relay that is started makes it anew, and delivers every event that is kept once more",

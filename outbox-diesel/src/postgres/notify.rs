@@ -48,7 +48,7 @@ pub struct Listening {
 
 impl Listening {
     /// A future that is ready after the next announcement.
-    pub fn notified(&self) -> impl Future<Output = ()> + Send + 'static {
+    pub fn notified(&self) -> impl Future<Output = ()> + Send + use<> {
         let heard = Arc::clone(&self.heard);
         async move { heard.notified().await }
     }

@@ -12,7 +12,7 @@ mod rows;
 mod setup;
 mod store;
 
-pub use setup::MIGRATIONS;
+pub use setup::{MIGRATIONS, migrations};
 pub use store::SqliteStore;
 
 /// The database's clock in milliseconds, as the columns have it.

@@ -6,10 +6,17 @@ use diesel::{QueryResult, QueryableByName, RunQueryDsl};
 use outbox_core::{StoreError, StoreErrorKind};
 
 use super::connection::Step;
+use crate::Tables;
 
 /// The SQL of every version, in order. [`SqliteStore::setup`](super::SqliteStore) runs what is missing; it can as well
 /// be copied into the service's own migrations.
 pub const MIGRATIONS: &[&str] = &[include_str!("../../migrations/sqlite/0001_outbox.sql")];
+
+/// [`MIGRATIONS`] for tables with another prefix.
+#[must_use]
+pub fn migrations(tables: &Tables) -> Vec<String> {
+    MIGRATIONS.iter().map(|sql| tables.unqualified(sql).into_owned()).collect()
+}
 
 #[derive(QueryableByName)]
 struct Number {
@@ -21,8 +28,8 @@ struct Number {
 pub(super) fn setup(step: &mut Step<'_>) -> QueryResult<usize> {
     step.write(|step| {
         let from = version(step)?;
-        for migration in MIGRATIONS.iter().skip(from) {
-            step.conn.batch_execute(&step.tables.unqualified(migration))?;
+        for migration in migrations(step.tables).iter().skip(from) {
+            step.conn.batch_execute(migration)?;
         }
         Ok(from)
     })

@@ -13,7 +13,6 @@ const ACCOUNT: &str = "CREATE TABLE account (name TEXT PRIMARY KEY);
 /// MySQL looks at a foreign key at once, whatever the table says.
 const MYSQL_ACCOUNT: &str = "CREATE TABLE account (name VARCHAR(255) COLLATE utf8mb4_bin PRIMARY KEY) \
     CHARACTER SET utf8mb4";
-const POSTGRES: &str = include_str!("../../../outbox-diesel/migrations/postgres/0001_outbox.sql");
 const MYSQL: &str = include_str!("../../../outbox-diesel/migrations/mysql/0001_outbox.sql");
 const SQLITE: &str = include_str!("../../../outbox-diesel/migrations/sqlite/0001_outbox.sql");
 
@@ -89,7 +88,7 @@ impl AsyncDatabase for Postgres {
     async fn create() -> Self {
         let database = Self(PostgresDatabase::create().await);
         let mut conn = AsyncDatabase::connect(&database).await;
-        conn.batch_execute(POSTGRES).await.expect("the outbox");
+        conn.batch_execute(&outbox::postgres::MIGRATIONS.concat()).await.expect("the outbox");
         conn.batch_execute(ACCOUNT).await.expect("the accounts");
         database
     }

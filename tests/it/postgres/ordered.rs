@@ -97,7 +97,11 @@ async fn a_parked_table_comes_back_in_its_order() {
     assert_eq!(store.prune(Duration::ZERO).await.expect("prunes"), 1, "what is held holds up nothing");
     assert!(claim(&store, &route).await.is_none(), "the first one's time has not come, and the others are behind it");
     world.conn().await.execute("UPDATE outbox_batch SET lease_until = '-infinity' WHERE lease_until > now()").await;
-    assert_eq!(seqs_of_all_batches(&store, &route).await, parked, "one after the other, as soon as the first is through");
+    assert_eq!(
+        seqs_of_all_batches(&store, &route).await,
+        parked,
+        "one after the other, as soon as the first is through"
+    );
 }
 
 /// Notes what arrives, and fails now and then.

@@ -1,8 +1,8 @@
 //! Pruning against everything that happens at the same time. Where a guard stands against a race, the race is arranged with
 //! locks, once with the guard and once without it: without, it has to lose events.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use outbox::postgres::{PostgresStore, migrations};
@@ -13,7 +13,8 @@ use uuid::Uuid;
 use super::{LONG, blocked, claim, events, opened, request};
 use crate::world::{Kind, World};
 
-const ONE_STATEMENT: &str = "FROM (SELECT base FROM outbox_batch WHERE NOT held UNION ALL SELECT base FROM outbox_cursor) s";
+const ONE_STATEMENT: &str =
+    "FROM (SELECT base FROM outbox_batch WHERE NOT held UNION ALL SELECT base FROM outbox_cursor) s";
 
 /// How many of the events of a plan that commits between two looks of the pruning are left. The lock on the cursors stops the
 /// pruning where it looks at them; the plan commits; the pruning goes on.
@@ -53,7 +54,9 @@ async fn a_plan_that_commits_in_the_middle_of_pruning_keeps_its_events() {
 
 /// What a claim that is stale by the time it gets the batch's row can still do. The other claim is made and not committed
 /// yet; the stale step has to wait for it.
-async fn stale_step(step: impl AsyncFnOnce(PostgresStore, outbox::Claim) -> StoreErrorKind + Send + 'static) -> StoreErrorKind
+async fn stale_step(
+    step: impl AsyncFnOnce(PostgresStore, outbox::Claim) -> StoreErrorKind + Send + 'static,
+) -> StoreErrorKind
 where
 {
     let (world, store) = opened(&RouteSpec::default()).await;
@@ -118,7 +121,8 @@ async fn every_open_batch_counts_whatever_its_number() {
     conn.execute(&events("b", 10)).await;
     store.plan(&request(&route)).await.expect("plans");
     // The older batch gets the larger number, as one that is sealed once more would have.
-    conn.execute("ALTER TABLE outbox_batch ALTER no DROP IDENTITY; UPDATE outbox_batch SET no = 1000 WHERE no = 1").await;
+    conn.execute("ALTER TABLE outbox_batch ALTER no DROP IDENTITY; UPDATE outbox_batch SET no = 1000 WHERE no = 1")
+        .await;
     assert_eq!(store.prune(Duration::ZERO).await.expect("prunes"), 0);
     let mut read = 0;
     while let Some(claimed) = store.claim(&route, Uuid::new_v4(), LONG).await.expect("claims") {

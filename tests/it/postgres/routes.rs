@@ -40,7 +40,8 @@ async fn what_a_filter_passes_over_is_passed_over_once() {
     conn.execute(&events("b", 50)).await;
     let patient = outbox::PlanRequest { rows: 5, linger: LONG, ..request(&route) };
     assert_eq!(store.plan(&patient).await.expect("plans").rows, 0);
-    let passed = "outbox_cursor c WHERE EXISTS (SELECT FROM outbox_event WHERE NOT pg_visible_in_snapshot(xid, c.base))";
+    let passed =
+        "outbox_cursor c WHERE EXISTS (SELECT FROM outbox_event WHERE NOT pg_visible_in_snapshot(xid, c.base))";
     assert_eq!(conn.count(passed).await, 0, "the route's base is behind them");
     // And they do not hold up pruning.
     assert_eq!(store.prune(Duration::ZERO).await.expect("prunes"), 1);

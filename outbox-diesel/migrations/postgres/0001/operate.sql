@@ -25,7 +25,7 @@ $$;
 CREATE FUNCTION outbox_load() RETURNS TABLE (waiting bigint, stored_bytes bigint, oldest_ms bigint, held_rows bigint)
 LANGUAGE sql SET search_path FROM CURRENT SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
     WITH per_route AS (
-        SELECT greatest((SELECT last_value FROM outbox_event_seq) - c.anchor_seq - c.sealed, 0) + coalesce(b.n, 0) AS n,
+        SELECT greatest(outbox_last_seq() - c.anchor_seq - c.sealed, 0) + coalesce(b.n, 0) AS n,
                least(b.oldest, late.created_at, young.created_at) AS oldest
           FROM outbox_cursor c
           LEFT JOIN LATERAL (
@@ -138,6 +138,6 @@ BEGIN
     END LOOP;
     UPDATE outbox_cursor
        SET sysid = here, base = pg_current_snapshot(), tick = NULL, pos_xid = '0', pos_seq = 0,
-           anchor_seq = (SELECT last_value FROM outbox_event_seq), sealed = 0;
+           anchor_seq = outbox_last_seq(), sealed = 0;
     RETURN offered;
 END $$;

@@ -31,7 +31,7 @@ BEGIN
     END IF;
     IF c.tick IS NULL THEN
         fresh := true;
-        c.tick_seq := (SELECT last_value FROM outbox_event_seq);
+        c.tick_seq := outbox_last_seq();
         c.tick := pg_current_snapshot();
         c.tick_ordered := c.ordered;
         IF pg_snapshot_xmax(c.tick) < pg_snapshot_xmax(c.base) THEN

@@ -8,7 +8,7 @@ BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE 'outbox_prune needs READ COMMITTED' USING ERRCODE = 'invalid_transaction_state';
     END IF;
-    next_slot := ((SELECT last_value FROM outbox_event_seq) >> 20) + 1 & 3;
+    next_slot := (outbox_last_seq() >> 20) + 1 & 3;
     FOR p IN
         SELECT i.inhrelid::regclass AS name, i.inhrelid = ('outbox_event_' || next_slot)::regclass AS is_next
           FROM pg_inherits i WHERE i.inhparent = 'outbox_event'::regclass ORDER BY i.inhrelid

@@ -141,6 +141,11 @@ BEGIN
     END IF;
 END $$;
 
+-- The number that the last event got, whether it was committed or not. 0 before the first.
+CREATE FUNCTION outbox_last_seq() RETURNS bigint LANGUAGE sql SET search_path FROM CURRENT AS $$
+    SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM outbox_event_seq
+$$;
+
 -- Registers a route, or changes what it asks for. A new one starts at the oldest event that is kept, or now.
 CREATE FUNCTION outbox_open(p_route text, p_now boolean, p_types text[], p_ordered boolean)
 RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
@@ -151,7 +156,7 @@ BEGIN
     INSERT INTO outbox_cursor (route, sysid, base, anchor_seq, types, ordered)
     SELECT p_route, system_identifier,
            CASE WHEN p_now THEN pg_current_snapshot() ELSE '1:1:'::pg_snapshot END,
-           CASE WHEN p_now THEN (SELECT last_value FROM outbox_event_seq) ELSE 0 END, p_types, p_ordered
+           CASE WHEN p_now THEN outbox_last_seq() ELSE 0 END, p_types, p_ordered
       FROM pg_control_system()
     ON CONFLICT (route) DO UPDATE SET types = excluded.types, ordered = excluded.ordered;
 END $$;
