@@ -53,6 +53,9 @@ pub use outbox_derive::EventLog;
 pub use outbox_derive::transactional_event;
 #[doc(inline)]
 pub use outbox_diesel::aio::transaction;
+#[cfg(feature = "mysql")]
+#[doc(inline)]
+pub use outbox_diesel::mysql;
 #[cfg(feature = "postgres")]
 #[doc(inline)]
 pub use outbox_diesel::postgres;

@@ -13,6 +13,7 @@ mod backend;
 mod cut;
 mod environment;
 mod error;
+mod full;
 mod insert;
 #[cfg(feature = "mysql")]
 pub mod mysql;

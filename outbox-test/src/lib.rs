@@ -2,6 +2,7 @@
 //!
 //! - [`memory`]: a store and a sink in memory that keep the contract, fail when told to, and take their time from a clock
 //!   that the test moves.
+//! - [`conformance`]: the contracts of stores and sinks as suites, for those of your own, too.
 //! - [`databases`]: a fresh database per test on the servers that `cargo xtask test` starts.
 //! - [`servers`]: a server of the test's own, to kill and start again.
 //! - [`proxy`]: a TCP proxy that refuses, swallows, cuts, or loses the reply.
@@ -14,6 +15,7 @@
 mod local;
 mod setting;
 
+pub mod conformance;
 pub mod databases;
 pub mod memory;
 pub mod process;

@@ -3,6 +3,7 @@
 mod atomicity;
 mod chaos;
 mod command;
+mod conformance;
 mod delivery;
 mod macros;
 mod postgres;

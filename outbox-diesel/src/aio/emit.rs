@@ -8,8 +8,8 @@ use diesel_async::{AsyncConnection, RunQueryDsl, TransactionManager};
 use outbox_core::EventLog;
 use uuid::Uuid;
 
-use crate::OutboxBackend;
 use crate::insert::{Encoded, check_written};
+use crate::{OutboxBackend, full};
 
 /// Writes events into the caller's transaction. Every async Diesel connection to a supported database has it: plain,
 /// pooled, or generic (`C: AsyncConnection<Backend: OutboxBackend>`).
@@ -82,6 +82,12 @@ pub(super) fn status<C: AsyncConnection>(conn: &mut C) -> &mut TransactionManage
 
 pub(super) async fn insert<C: Emit>(conn: &mut C, encoded: Encoded) -> QueryResult<usize> {
     let rows = encoded.len();
+    let dialect = &C::Backend::DIALECT;
+    if rows > 0
+        && let Some(sql) = full::question(dialect)?
+    {
+        full::answer(dialect, conn.batch_execute(&sql).await)?;
+    }
     for (expected, statement) in encoded.statements::<C::Backend>() {
         let written = RunQueryDsl::execute(statement, conn).await?;
         check_written(expected, written)?;

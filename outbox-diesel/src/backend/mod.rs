@@ -50,6 +50,11 @@ pub struct Dialect {
     pub after_begin: Option<&'static str>,
     /// Run right before the outermost COMMIT: its failure means that COMMIT would keep nothing.
     pub before_commit: Option<&'static str>,
+    /// Run before an INSERT that cannot look by itself whether the outbox is full: it fails then, with [`full_error`](Self::full_error) in
+    /// the error's text.
+    pub full_check: Option<&'static str>,
+    /// See [`full_check`](Self::full_check).
+    pub full_error: &'static str,
     /// The most rows in one INSERT.
     pub statement_rows_max: usize,
     /// One INSERT is closed when its events reach this size.

@@ -44,6 +44,9 @@ impl OutboxBackend for Mysql {
     const DIALECT: Dialect = Dialect {
         after_begin: None,
         before_commit: None,
+        // EXP of a thousand is out of range: an error that a plain SELECT can raise.
+        full_check: Some("SELECT EXP(1000 * is_full) FROM outbox_limit"),
+        full_error: "out of range in 'exp(",
         statement_rows_max: STATEMENT_ROWS_MAX,
         statement_bytes_max: STATEMENT_BYTES_MAX,
     };

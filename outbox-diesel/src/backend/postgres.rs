@@ -39,6 +39,8 @@ impl OutboxBackend for Pg {
         after_begin: None,
         // COMMIT of a transaction in which a statement failed answers ROLLBACK, and Diesel takes that for success.
         before_commit: Some("SELECT 1"),
+        full_check: None, // the INSERT looks
+        full_error: "",
         statement_rows_max: usize::MAX,
         // An array is one value, and a value ends at 1 GiB.
         statement_bytes_max: 256 << 20,

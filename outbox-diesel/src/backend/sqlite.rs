@@ -44,6 +44,8 @@ impl OutboxBackend for Sqlite {
         // writes later fails with "database is locked" whatever its busy_timeout.
         after_begin: Some("DELETE FROM outbox_event WHERE 0"),
         before_commit: None,
+        full_check: None, // the INSERT looks
+        full_error: "",
         statement_rows_max: STATEMENT_ROWS_MAX,
         statement_bytes_max: 256 << 20,
     };

@@ -225,12 +225,7 @@ pub(super) async fn freeze(
     if let Some(no) = replaces {
         finish_part(step, claim, no).await?;
     }
-    let next: Number = step
-        .query("SELECT CAST(COALESCE(MAX(no) + 1, 0) AS SIGNED) AS number FROM outbox_part WHERE batch = ?")
-        .bind::<BigInt, _>(claim.batch.0)
-        .get_result(step.conn)
-        .await?;
-    let first = i32::try_from(next.number.unwrap_or(0)).unwrap_or(i32::MAX);
+    let first = next_part(step, claim.batch.0).await?;
     let mut records = Vec::with_capacity(drafts.len());
     for (no, draft) in (first..).zip(drafts) {
         let record = PartRecord { no, token: Uuid::new_v4(), done: false, draft: draft.clone() };
@@ -241,9 +236,19 @@ pub(super) async fn freeze(
     Ok(Some(records))
 }
 
+/// The number of a batch's next part.
+pub(super) async fn next_part(step: &mut Step<'_>, batch: i64) -> QueryResult<i32> {
+    let next: Number = step
+        .query("SELECT CAST(COALESCE(MAX(no) + 1, 0) AS SIGNED) AS number FROM outbox_part WHERE batch = ?")
+        .bind::<BigInt, _>(batch)
+        .get_result(step.conn)
+        .await?;
+    Ok(i32::try_from(next.number.unwrap_or(0)).unwrap_or(i32::MAX))
+}
+
 pub(super) async fn insert_part(step: &mut Step<'_>, batch: i64, part: &PartRecord) -> QueryResult<()> {
     step.query(
-        "INSERT INTO outbox_part (batch, no, token, destination, ordinals, statement, mark) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO outbox_part (batch, no, token, destination, ordinals, statement, mark, done) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind::<BigInt, _>(batch)
     .bind::<Integer, _>(part.no)
@@ -252,6 +257,7 @@ pub(super) async fn insert_part(step: &mut Step<'_>, batch: i64, part: &PartReco
     .bind::<Text, _>(crate::ordinals::encode(&part.draft.ordinals))
     .bind::<Text, _>(&part.draft.frozen.statement)
     .bind::<Text, _>(&part.draft.frozen.mark)
+    .bind::<Bool, _>(part.done)
     .execute(step.conn)
     .await
     .map(drop)

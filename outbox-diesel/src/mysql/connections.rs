@@ -48,11 +48,6 @@ impl Step<'_> {
         diesel::sql_query(self.tables.sql(statement))
     }
 
-    /// The text of such a statement.
-    pub(super) fn text<'s>(&self, statement: &'s str) -> std::borrow::Cow<'s, str> {
-        self.tables.sql(statement)
-    }
-
     pub(super) fn tables(&self) -> Tables {
         self.tables.clone()
     }

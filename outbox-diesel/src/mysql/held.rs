@@ -6,7 +6,7 @@ use diesel_async::RunQueryDsl;
 use outbox_core::{BatchId, Claim, HeldBatch, Hold, PartDraft, PartRecord, StoredEvent};
 use uuid::Uuid;
 
-use super::batches::{insert_part, is_held};
+use super::batches::{insert_part, is_held, next_part};
 use super::connections::Step;
 use super::rows::{EventRow, HeldRow, Number, PartRow};
 use super::{NOW, micros};
@@ -26,9 +26,7 @@ pub(super) async fn hold(step: &mut Step<'_>, claim: &Claim, hold: &Hold) -> Que
     for (ordinal, stored) in (0..).zip(&hold.events) {
         insert_event(step, batch, ordinal, stored).await?;
     }
-    if let Some(no) = hold.part {
-        move_part(step, claim, hold, no, batch).await?;
-    }
+    move_part(step, claim, hold, batch).await?;
     step.commit().await?;
     Ok(Some(BatchId(batch)))
 }
@@ -79,20 +77,36 @@ async fn insert_event(step: &mut Step<'_>, batch: i64, ordinal: i32, stored: &St
 }
 
 /// A token is one part's: it goes with the part, and what stays behind only says that nothing is left to do.
-async fn move_part(step: &mut Step<'_>, claim: &Claim, hold: &Hold, no: i32, to: i64) -> QueryResult<()> {
+async fn move_part(step: &mut Step<'_>, claim: &Claim, hold: &Hold, to: i64) -> QueryResult<()> {
     let moved: Vec<PartRow> = step
         .query("SELECT no, token, destination, '' AS ordinals, statement, mark, done FROM outbox_part WHERE batch = ? AND no = ?")
         .bind::<BigInt, _>(claim.batch.0)
-        .bind::<Integer, _>(no)
+        .bind::<Nullable<Integer>, _>(hold.part)
         .load(step.conn)
         .await?;
+    let Some(moved) = moved.into_iter().next() else {
+        // Whoever claims the batch again must not freeze them.
+        let no = next_part(step, claim.batch.0).await?;
+        let part = crate::parts::record(
+            no,
+            Uuid::new_v4(),
+            true,
+            hold.table.clone(),
+            hold.ordinals.clone(),
+            String::new(),
+            String::new(),
+        );
+        return insert_part(step, claim.batch.0, &part).await;
+    };
     step.query("UPDATE outbox_part SET token = ?, done = TRUE WHERE batch = ? AND no = ?")
         .bind::<Text, _>(Uuid::new_v4().to_string())
         .bind::<BigInt, _>(claim.batch.0)
-        .bind::<Integer, _>(no)
+        .bind::<Nullable<Integer>, _>(hold.part)
         .execute(step.conn)
         .await?;
-    let Some(moved) = moved.into_iter().next().filter(|_| !hold.reason.dead) else { return Ok(()) };
+    if hold.reason.dead {
+        return Ok(());
+    }
     let record = moved.record(0).map_err(|error| diesel::result::Error::DeserializationError(error.into()))?;
     let ordinals = (0..).take(hold.events.len()).collect();
     let part = PartRecord { no: 0, done: false, draft: PartDraft { ordinals, ..record.draft }, ..record };

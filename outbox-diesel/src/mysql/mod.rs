@@ -19,8 +19,11 @@ mod rows;
 mod setup;
 mod store;
 
-pub use setup::MIGRATIONS;
+pub use setup::{MIGRATIONS, migrations};
 pub use store::MySqlStore;
+
+/// How long a process may go on taking events after [`set_full`](outbox_core::Store::set_full): it looks once in this time.
+pub const FULL_IS_SEEN_WITHIN: std::time::Duration = crate::full::ANSWER_AGE_MAX;
 
 /// The database's clock in microseconds, as the columns have it. Of the statement's begin: waiting for a lock counts.
 const NOW: &str = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(6))";

@@ -58,23 +58,27 @@ pub(super) async fn plan(
     let route = &request.route;
     let Some(seen) = cursor(step, route, "").await? else { return Err(no_route(route.as_str())) };
     // Without a lock: an idle plan writes nothing and waits for nobody.
-    if !sweep && !is_worth_it(step, request, &seen).await? {
-        return Ok((Planned::default(), None));
+    let mut swept = None;
+    let mut strayed = false;
+    if sweep {
+        let started = Instant::now();
+        strayed = !strays(step, route, &seen).await?.is_empty();
+        swept = Some(Swept { at: Instant::now(), took: started.elapsed() });
+    }
+    if !strayed && !is_worth_it(step, request, &seen).await? {
+        return Ok((Planned::default(), swept));
     }
     step.begin().await?;
     // Whoever is planning for the route holds its row. One that was removed in between is nobody's.
     let Some(cursor) = cursor(step, route, "FOR UPDATE SKIP LOCKED").await? else {
         step.rollback().await?;
-        return Ok((Planned { contended: true, ..Planned::default() }, None));
+        return Ok((Planned { contended: true, ..Planned::default() }, swept));
     };
     let (gaps, old_gaps) = cursor.gaps()?;
-    let watched = Ranges::union([gaps.clone(), old_gaps.clone()]);
-    let started = Instant::now();
-    let mut late = read_numbers(step, &watched, LATE_MAX).await?;
-    let mut swept = None;
-    if sweep {
-        late.extend(strays(step, route, cursor.pos, &watched).await?);
-        swept = Some(Swept { at: Instant::now(), took: started.elapsed() });
+    let mut late = read_numbers(step, &Ranges::union([gaps.clone(), old_gaps.clone()]), LATE_MAX).await?;
+    if strayed {
+        // Again: another planner may have taken them.
+        late.extend(strays(step, route, &cursor).await?);
     }
     let found = after(step, &cursor, request, late).await?;
     if found.rows.is_empty() && found.pos == cursor.pos {
@@ -186,10 +190,10 @@ async fn read_numbers(step: &mut Step<'_>, numbers: &Ranges, limit: u32) -> Quer
 }
 
 /// Events before the position that are in no batch and in no watched gap: their transaction took longer than a gap is watched.
-async fn strays(step: &mut Step<'_>, route: &Route, pos: i64, watched: &Ranges) -> QueryResult<Vec<SeqRow>> {
-    let known = known(step, route).await?;
-    let unknown = Ranges::span(0, pos).without(&Ranges::union([known, watched.clone()]));
-    read_numbers(step, &unknown, LATE_MAX).await
+async fn strays(step: &mut Step<'_>, route: &Route, cursor: &CursorRow) -> QueryResult<Vec<SeqRow>> {
+    let (gaps, old_gaps) = cursor.gaps()?;
+    let known = Ranges::union([known(step, route).await?, gaps, old_gaps]);
+    read_numbers(step, &Ranges::span(0, cursor.pos).without(&known), LATE_MAX).await
 }
 
 /// What is in a batch of the route, delivered or not.

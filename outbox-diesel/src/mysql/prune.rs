@@ -14,7 +14,7 @@ use super::{NOW, micros};
 
 /// The most events that one transaction deletes. Nobody waits for it, for nobody else touches settled events; the fewer, the
 /// less is lost with a crash and the sooner a replica has caught up.
-const ROWS_MAX: i64 = 5_000;
+const ROWS_MAX: usize = 5_000;
 /// The most settled batches of a route that one transaction looks at.
 const BATCHES_MAX: u32 = 500;
 /// The most ranges in one statement.
@@ -69,15 +69,24 @@ pub(super) async fn prune(step: &mut Step<'_>, keep: Duration) -> QueryResult<Pr
     if all.is_empty() {
         return step.rollback().await.map(|()| Pruned::default());
     }
-    let mut rows = 0;
+    let mut rows: Vec<i64> = Vec::new();
     for piece in all.pieces(RANGES_MAX) {
-        let left = ROWS_MAX - rows;
-        let sql = format!("DELETE FROM outbox_event WHERE {} ORDER BY seq LIMIT {left}", piece.condition("seq"));
-        rows += i64::try_from(step.query(&sql).execute(step.conn).await?).unwrap_or(0);
-        if rows >= ROWS_MAX {
-            step.commit().await?;
-            return Ok(Pruned { rows: rows.unsigned_abs(), more: true });
+        let left = ROWS_MAX - rows.len();
+        let sql = format!(
+            "SELECT seq AS number FROM outbox_event WHERE {} ORDER BY seq LIMIT {left}",
+            piece.condition("seq")
+        );
+        let found: Vec<Number> = step.query(&sql).load(step.conn).await?;
+        rows.extend(found.into_iter().filter_map(|row| row.number));
+        if rows.len() >= ROWS_MAX {
+            break;
         }
+    }
+    delete(step, &rows).await?;
+    let deleted = rows.len() as u64;
+    if rows.len() >= ROWS_MAX {
+        step.commit().await?;
+        return Ok(Pruned { rows: deleted, more: true });
     }
     let (mut full, mut forgotten) = (false, false);
     for settled in settled {
@@ -94,7 +103,23 @@ pub(super) async fn prune(step: &mut Step<'_>, keep: Duration) -> QueryResult<Pr
         }
     }
     step.commit().await?;
-    Ok(Pruned { rows: rows.unsigned_abs(), more: full && forgotten })
+    Ok(Pruned { rows: deleted, more: full && forgotten })
+}
+
+/// Deletes exactly these rows, by looking each of them up: a DELETE that walks a range also locks the row after it, or walks the
+/// whole table where that is small, and then waits for every transaction that is writing there.
+async fn delete(step: &mut Step<'_>, rows: &[i64]) -> QueryResult<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let list = rows.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
+    step.query(
+        "DELETE e FROM JSON_TABLE(?, '$[*]' COLUMNS (seq BIGINT PATH '$')) AS l STRAIGHT_JOIN outbox_event AS e ON e.seq = l.seq",
+    )
+    .bind::<Text, _>(format!("[{list}]"))
+    .execute(step.conn)
+    .await
+    .map(drop)
 }
 
 async fn is_any_left(step: &mut Step<'_>, numbers: &Ranges) -> QueryResult<bool> {

@@ -8,10 +8,17 @@ use outbox_core::{StoreError, StoreErrorKind};
 
 use super::connections::Step;
 use super::rows::Number;
+use crate::Tables;
 
 /// The SQL of every version, in order. [`MySqlStore::setup`](super::MySqlStore) runs what is missing; it can as well be copied
 /// into the service's own migrations.
 pub const MIGRATIONS: &[&str] = &[include_str!("../../migrations/mysql/0001_outbox.sql")];
+
+/// [`MIGRATIONS`] for tables elsewhere: with their prefix, in their database.
+#[must_use]
+pub fn migrations(tables: &Tables) -> Vec<String> {
+    MIGRATIONS.iter().map(|sql| tables.sql(sql).into_owned()).collect()
+}
 
 /// How long one setup waits for another, in seconds.
 const LOCK_TIMEOUT_S: u32 = 60;
@@ -102,9 +109,8 @@ pub(super) async fn setup(step: &mut Step<'_>) -> QueryResult<usize> {
 
 async fn install(step: &mut Step<'_>) -> QueryResult<usize> {
     let from = version(step).await?;
-    for migration in MIGRATIONS.iter().skip(from) {
-        let migration = step.text(migration).into_owned();
-        step.conn.batch_execute(&migration).await?;
+    for migration in migrations(&step.tables()).iter().skip(from) {
+        step.conn.batch_execute(migration).await?;
     }
     Ok(from)
 }

@@ -148,11 +148,7 @@ pub(super) fn freeze(
         if let Some(no) = replaces {
             finish_part(step, batch, no)?;
         }
-        let next: Number = step
-            .query("SELECT coalesce(max(no) + 1, 0) AS number FROM outbox_part WHERE batch = ?")
-            .bind::<BigInt, _>(batch)
-            .get_result(step.conn)?;
-        let first = i32::try_from(next.number.unwrap_or(0)).unwrap_or(i32::MAX);
+        let first = next_part(step, batch)?;
         let record = |(no, draft)| PartRecord { no, token: Uuid::new_v4(), done: false, draft };
         let records: Vec<PartRecord> = (first..).zip(drafts).map(record).collect();
         records.iter().try_for_each(|record| insert_part(step, batch, record))?;
@@ -160,9 +156,18 @@ pub(super) fn freeze(
     })
 }
 
+/// The number of a batch's next part.
+pub(super) fn next_part(step: &mut Step<'_>, batch: i64) -> QueryResult<i32> {
+    let next: Number = step
+        .query("SELECT coalesce(max(no) + 1, 0) AS number FROM outbox_part WHERE batch = ?")
+        .bind::<BigInt, _>(batch)
+        .get_result(step.conn)?;
+    Ok(i32::try_from(next.number.unwrap_or(0)).unwrap_or(i32::MAX))
+}
+
 pub(super) fn insert_part(step: &mut Step<'_>, batch: i64, part: &PartRecord) -> QueryResult<()> {
     step.query(
-        "INSERT INTO outbox_part (batch, no, token, destination, ordinals, statement, mark) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO outbox_part (batch, no, token, destination, ordinals, statement, mark, done) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind::<BigInt, _>(batch)
     .bind::<Integer, _>(part.no)
@@ -171,6 +176,7 @@ pub(super) fn insert_part(step: &mut Step<'_>, batch: i64, part: &PartRecord) ->
     .bind::<Text, _>(crate::ordinals::encode(&part.draft.ordinals))
     .bind::<Text, _>(&part.draft.frozen.statement)
     .bind::<Text, _>(&part.draft.frozen.mark)
+    .bind::<Bool, _>(part.done)
     .execute(step.conn)
     .map(drop)
 }

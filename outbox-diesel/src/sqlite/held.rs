@@ -5,7 +5,7 @@ use diesel::{OptionalExtension, QueryResult, RunQueryDsl};
 use outbox_core::{BatchId, Claim, HeldBatch, Hold, PartDraft, PartRecord, StoredEvent};
 use uuid::Uuid;
 
-use super::batches::{fenced, insert_part};
+use super::batches::{fenced, insert_part, next_part};
 use super::connection::Step;
 use super::rows::{EventRow, HeldRow, Number, PartRow};
 use super::{NOW_MS, millis};
@@ -20,9 +20,7 @@ pub(super) fn hold(step: &mut Step<'_>, claim: &Claim, hold: &Hold) -> QueryResu
     fenced(step, claim, |step| {
         let batch = insert_batch(step, claim, hold)?;
         (0..).zip(&hold.events).try_for_each(|(ordinal, stored)| insert_event(step, batch, ordinal, stored))?;
-        if let Some(no) = hold.part {
-            move_part(step, claim, hold, no, batch)?;
-        }
+        move_part(step, claim, hold, batch)?;
         Ok(BatchId(batch))
     })
 }
@@ -71,19 +69,35 @@ fn insert_event(step: &mut Step<'_>, batch: i64, ordinal: i32, stored: &StoredEv
 }
 
 /// A token is one part's: it goes with the part, and what stays behind only says that nothing is left to do.
-fn move_part(step: &mut Step<'_>, claim: &Claim, hold: &Hold, no: i32, to: i64) -> QueryResult<()> {
+fn move_part(step: &mut Step<'_>, claim: &Claim, hold: &Hold, to: i64) -> QueryResult<()> {
     let moved: Option<PartRow> = step
         .query("SELECT no, token, destination, '' AS ordinals, statement, mark, done FROM outbox_part WHERE batch = ? AND no = ?")
         .bind::<BigInt, _>(claim.batch.0)
-        .bind::<Integer, _>(no)
+        .bind::<Nullable<Integer>, _>(hold.part)
         .get_result(step.conn)
         .optional()?;
+    let Some(moved) = moved else {
+        // Whoever claims the batch again must not freeze them.
+        let no = next_part(step, claim.batch.0)?;
+        let part = crate::parts::record(
+            no,
+            Uuid::new_v4(),
+            true,
+            hold.table.clone(),
+            hold.ordinals.clone(),
+            String::new(),
+            String::new(),
+        );
+        return insert_part(step, claim.batch.0, &part);
+    };
     step.query("UPDATE outbox_part SET token = ?, done = 1 WHERE batch = ? AND no = ?")
         .bind::<Text, _>(Uuid::new_v4().to_string())
         .bind::<BigInt, _>(claim.batch.0)
-        .bind::<Integer, _>(no)
+        .bind::<Nullable<Integer>, _>(hold.part)
         .execute(step.conn)?;
-    let Some(moved) = moved.filter(|_| !hold.reason.dead) else { return Ok(()) };
+    if hold.reason.dead {
+        return Ok(());
+    }
     let record = moved.record(0).map_err(|error| diesel::result::Error::DeserializationError(error.into()))?;
     let ordinals = (0..).take(hold.events.len()).collect();
     let part = PartRecord { no: 0, done: false, draft: PartDraft { ordinals, ..record.draft }, ..record };

@@ -5,8 +5,8 @@ use diesel::{Connection, QueryResult, RunQueryDsl};
 use outbox_core::EventLog;
 use uuid::Uuid;
 
-use crate::OutboxBackend;
 use crate::insert::{Encoded, check_written};
+use crate::{OutboxBackend, full};
 
 /// Writes events into the caller's transaction. Every blocking Diesel connection to a supported database has it: plain,
 /// pooled, or generic (`C: Connection<Backend: OutboxBackend>`).
@@ -61,6 +61,12 @@ pub(super) fn status<C: Connection>(conn: &mut C) -> &mut TransactionManagerStat
 
 pub(super) fn insert<C: Emit>(conn: &mut C, encoded: Encoded) -> QueryResult<usize> {
     let rows = encoded.len();
+    let dialect = &C::Backend::DIALECT;
+    if rows > 0
+        && let Some(sql) = full::question(dialect)?
+    {
+        full::answer(dialect, conn.batch_execute(&sql))?;
+    }
     for (expected, statement) in encoded.statements::<C::Backend>() {
         let written = statement.execute(conn)?;
         check_written(expected, written)?;

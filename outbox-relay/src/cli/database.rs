@@ -11,11 +11,15 @@ use super::Failure;
 pub(super) enum Kind {
     /// PostgreSQL 13 or later.
     Postgres,
+    /// MySQL 8.0.13 or later, or MariaDB 10.6 or later.
+    #[value(name = "mysql")]
+    MySql,
     /// A SQLite file.
     Sqlite,
 }
 
-const EXAMPLES: &str = "needs postgres://user:password@host/database or sqlite:///path/to/file.db";
+const EXAMPLES: &str =
+    "needs postgres://user:password@host/database, mysql://user:password@host/database or sqlite:///path/to/file.db";
 
 /// The database's kind and URL. Errors never show the URL: it may hold a password.
 pub(super) fn database(vars: &Vars) -> Result<(Kind, String), VarError> {
@@ -23,6 +27,7 @@ pub(super) fn database(vars: &Vars) -> Result<(Kind, String), VarError> {
         vars.text("DATABASE_URL").ok_or_else(|| VarError::new("DATABASE_URL", format!("is not set: it {EXAMPLES}")))?;
     let kind = match url.split_once("://").map(|(scheme, _)| scheme) {
         Some("postgres" | "postgresql") => Kind::Postgres,
+        Some("mysql") => Kind::MySql,
         Some("sqlite") => Kind::Sqlite,
         Some(scheme) if scheme.chars().all(|c| c.is_ascii_alphanumeric()) => {
             return Err(VarError::new(
@@ -57,6 +62,10 @@ macro_rules! with_store {
                 let $store = outbox_diesel::postgres::PostgresStore::connect(&url).await?.with_tables(tables);
                 $then
             }
+            $crate::cli::database::Kind::MySql => {
+                let $store = outbox_diesel::mysql::MySqlStore::connect(&url).await?.with_tables(tables);
+                $then
+            }
             $crate::cli::database::Kind::Sqlite => {
                 let $store = outbox_diesel::sqlite::SqliteStore::new(&url).with_tables(tables);
                 $then
@@ -75,6 +84,7 @@ mod tests {
         for (url, kind) in [
             ("postgres://a@b/c", Kind::Postgres),
             ("postgresql://a@b/c", Kind::Postgres),
+            ("mysql://a@b/c", Kind::MySql),
             ("sqlite:///tmp/a.db", Kind::Sqlite),
         ] {
             assert_eq!(database(&Vars::new([("DATABASE_URL", url)])), Ok((kind, url.to_owned())));
@@ -83,7 +93,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_names_the_variable_and_shows_no_password() {
-        for url in ["", "mysql://root:hunter2@host/db", "hunter2", "host:hunter2@x://"] {
+        for url in ["", "oracle://root:hunter2@host/db", "hunter2", "host:hunter2@x://"] {
             let refused = database(&Vars::new([("DATABASE_URL", url)])).expect_err(url);
             assert_eq!(refused.name(), "DATABASE_URL");
             assert!(!refused.to_string().contains("hunter2"), "{refused}");

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use outbox_core::{Store, Vars};
-use outbox_diesel::{Tables, postgres, sqlite};
+use outbox_diesel::{Tables, mysql, postgres, sqlite};
 
 use super::Failure;
 use super::database::{Kind, database, with_store};
@@ -22,6 +22,7 @@ pub(super) fn print(vars: &Vars, kind: Option<Kind>) -> Result<(), Failure> {
     let tables = Tables::from_vars(vars)?;
     let migrations = match kind {
         Kind::Postgres => postgres::migrations(&tables),
+        Kind::MySql => mysql::migrations(&tables),
         Kind::Sqlite => sqlite::migrations(&tables),
     };
     let mut out = std::io::stdout().lock();

@@ -4,4 +4,3 @@ mod clickhouse_down;
 mod crash;
 mod relays;
 mod road;
-mod store;
