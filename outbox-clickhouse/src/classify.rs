@@ -35,24 +35,49 @@ impl<'a> Answer<'a> {
         self.text.contains("partitions for single INSERT")
     }
 
+    /// The row at fault, from 1, where the server counts it.
+    pub(crate) fn row(&self) -> Option<usize> {
+        ["(at row ", "is violated at row "].into_iter().find_map(|mark| {
+            let (_, rest) = self.text.rsplit_once(mark)?;
+            rest.split(|char: char| !char.is_ascii_digit()).next()?.parse().ok()
+        })
+    }
+
     /// What the relay shall do. An unknown code is tried again: nothing is given up because it was not foreseen.
     pub(crate) fn kind(&self) -> SinkErrorKind {
         match self.code {
+            // The one answer of ClickHouse itself that has no code, and does not get better by itself.
+            None if self.text.contains("HTTP request URI invalid or too long") => SinkErrorKind::Stop,
             None => SinkErrorKind::Unknown,
-            Some(117) if self.is_outdated_header() => SinkErrorKind::Stop,
-            Some(252) if self.is_too_many_partitions() => SinkErrorKind::BadRows,
+            Some(252) if self.is_too_many_partitions() && !self.in_view() => SinkErrorKind::BadRows,
             Some(code) if is_busy(code) => SinkErrorKind::Busy,
+            Some(code) if is_unknown(code) => SinkErrorKind::Unknown,
+            // Whatever it is: the same part under the same token is what completes the view once it is repaired.
+            Some(_) if self.in_view() => SinkErrorKind::Environment,
+            Some(code) if is_environment(code) => SinkErrorKind::Environment,
+            Some(117) if self.is_outdated_header() => SinkErrorKind::Stop,
             Some(code) if is_stop(code) => SinkErrorKind::Stop,
-            Some(code) if is_bad_rows(code) && !self.in_view() => SinkErrorKind::BadRows,
-            Some(_) => SinkErrorKind::Unknown,
+            Some(code) if is_bad_rows(code) => SinkErrorKind::BadRows,
+            Some(_) => SinkErrorKind::Unforeseen,
         }
     }
+}
+
+/// The network, a time-out, a shard or Keeper did not answer: the same again (3, 159, 160, 209, 210, 279, 286, 319, 394, 425,
+/// 519, 999, 1000).
+fn is_unknown(code: i32) -> bool {
+    matches!(code, 3 | 159 | 160 | 209 | 210 | 279 | 286 | 319 | 394 | 425 | 519 | 999 | 1000)
 }
 
 /// Too many simultaneous queries (202, 203), memory (241), disk space (243, 439), replica limits (290), too many parts
 /// (252).
 fn is_busy(code: i32) -> bool {
     matches!(code, 202 | 203 | 241 | 243 | 252 | 290 | 439)
+}
+
+/// Read-only (164, 242), Keeper lost (225), aborted (236), too few replicas for the quorum (285), a view that throws (395).
+fn is_environment(code: i32) -> bool {
+    matches!(code, 164 | 225 | 236 | 242 | 285 | 395)
 }
 
 /// The statement, the table, the database, the settings or the user are wrong.
@@ -78,13 +103,13 @@ mod tests {
         let table: &[(&[i32], SinkErrorKind)] = &[
             (&[3, 159, 160, 209, 210, 279, 286, 319, 394, 425, 519, 999, 1000], SinkErrorKind::Unknown),
             (&[202, 203, 241, 243, 252, 290, 439], SinkErrorKind::Busy),
-            (&[164, 225, 236, 242, 285, 395], SinkErrorKind::Unknown),
+            (&[164, 225, 236, 242, 285, 395], SinkErrorKind::Environment),
             (&[16, 20, 36, 44, 47, 48, 60, 62, 73, 81, 115, 192, 193, 194, 497, 516], SinkErrorKind::Stop),
             (
                 &[6, 26, 27, 32, 33, 38, 41, 53, 69, 70, 72, 117, 131, 349, 376, 441, 469, 626, 691],
                 SinkErrorKind::BadRows,
             ),
-            (&[7, 216, 4711], SinkErrorKind::Unknown),
+            (&[7, 216, 4711], SinkErrorKind::Unforeseen),
         ];
         for (codes, expected) in table {
             for code in *codes {
@@ -113,6 +138,22 @@ mod tests {
         assert_eq!(kind(partitions), SinkErrorKind::BadRows);
         let view =
             "Code: 6. DB::Exception: Cannot parse string 'x' as UInt8: while pushing to view db.v. (CANNOT_PARSE_TEXT)";
-        assert_eq!(kind(view), SinkErrorKind::Unknown, "the source rows are committed");
+        assert_eq!(kind(view), SinkErrorKind::Environment, "the source rows are committed");
+        let target = "Code: 60. DB::Exception: Table db.t does not exist: while pushing to view db.v. (UNKNOWN_TABLE)";
+        assert_eq!(kind(target), SinkErrorKind::Environment, "not the table that was written to");
+        let many = "Code: 252. DB::Exception: Too many parts (3000): while pushing to view db.v. (TOO_MANY_PARTS)";
+        assert_eq!(kind(many), SinkErrorKind::Busy);
+        assert_eq!(kind("HTTP request URI invalid or too long"), SinkErrorKind::Stop);
+    }
+
+    #[test]
+    fn the_row_at_fault_is_read_where_it_is_counted() {
+        let row = |text| Answer::parse(text).row();
+        assert_eq!(row("Code: 27. DB::Exception: Cannot parse '(at row 9)': (at row 12)\n: While"), Some(12));
+        assert_eq!(
+            row("Code: 469. DB::Exception: Constraint `c` for table t is violated at row 3. Expression: x"),
+            Some(3)
+        );
+        assert_eq!(row("Code: 33. DB::Exception: Cannot read all data"), None);
     }
 }

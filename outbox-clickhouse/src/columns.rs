@@ -26,35 +26,41 @@ pub(crate) struct ColumnSpec {
     /// The type in a table that the sink creates.
     pub(crate) created_as: &'static str,
     /// The compression in such a table.
-    pub(crate) codec: &'static str,
+    pub(crate) codec: Option<&'static str>,
     /// The others are filled where the table has them.
     pub(crate) required: bool,
+    /// Whether a table with a column per field has it, too.
+    pub(crate) in_columns: bool,
 }
 
 /// The default layout, in the order of the original table.
 pub(crate) const COLUMNS: &[ColumnSpec] = &[
-    column("event_id", Field::Id, "UUID", "", true),
-    column("event_type", Field::EventType, "LowCardinality(String)", "", true),
-    column("event_date_time", Field::OccurredAt, "DateTime64(6, 'UTC')", "", true),
-    column("environment", Field::Environment, "LowCardinality(String)", "", true),
-    column("event_context", Field::Payload, "String", " CODEC(ZSTD(3))", true),
-    column("metadata_version", Field::Version, "Int32", "", true),
-    column("seq", Field::Seq, "Int64", "", false),
-    column("key", Field::Key, "String", "", false),
-    column("headers", Field::Headers, "String", " CODEC(ZSTD(3))", false),
+    column("event_id", Field::Id, "UUID").required(),
+    column("event_type", Field::EventType, "LowCardinality(String)").required(),
+    column("event_date_time", Field::OccurredAt, "DateTime64(6, 'UTC')").required(),
+    column("environment", Field::Environment, "LowCardinality(String)").required(),
+    ColumnSpec { in_columns: false, ..column("event_context", Field::Payload, "String").required().compressed() },
+    column("metadata_version", Field::Version, "Int32").required(),
+    column("seq", Field::Seq, "Int64"),
+    column("key", Field::Key, "String"),
+    column("headers", Field::Headers, "String").compressed(),
 ];
 
 /// The column that makes exactly once possible.
 pub(crate) const ID_COLUMN: &str = "event_id";
 
-const fn column(
-    name: &'static str,
-    field: Field,
-    created_as: &'static str,
-    codec: &'static str,
-    required: bool,
-) -> ColumnSpec {
-    ColumnSpec { name, field, created_as, codec, required }
+const fn column(name: &'static str, field: Field, created_as: &'static str) -> ColumnSpec {
+    ColumnSpec { name, field, created_as, codec: None, required: false, in_columns: true }
+}
+
+impl ColumnSpec {
+    const fn required(self) -> Self {
+        Self { required: true, ..self }
+    }
+
+    const fn compressed(self) -> Self {
+        Self { codec: Some("ZSTD(3)"), ..self }
+    }
 }
 
 pub(crate) fn spec(name: &str) -> Option<&'static ColumnSpec> {
@@ -67,9 +73,17 @@ pub(crate) struct Column {
     pub(crate) name: String,
     #[serde(rename = "type")]
     pub(crate) server_type: String,
+    /// Whether its value comes from the payload's field of that name, and not from the envelope.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) payload: bool,
 }
 
 impl Column {
+    /// A column that a piece of the envelope fills.
+    pub(crate) fn envelope(name: &str, server_type: &str) -> Self {
+        Self { name: name.to_owned(), server_type: server_type.to_owned(), payload: false }
+    }
+
     pub(crate) fn quoted(&self) -> String {
         sql::name(&self.name)
     }

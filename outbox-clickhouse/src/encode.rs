@@ -31,7 +31,7 @@ impl Format {
         }
     }
 
-    /// The best format for these columns.
+    /// The best format for these columns of the envelope.
     pub(crate) fn of(columns: &[Column]) -> Self {
         let binary = columns.iter().all(|column| planned(column).is_some_and(|(_, wire)| wire.is_some()));
         if binary { Self::RowBinary } else { Self::Json }
@@ -41,18 +41,22 @@ impl Format {
     pub(crate) fn encode(self, columns: &[Column], events: &[StoredEvent]) -> Option<Bytes> {
         let size = events.iter().map(|stored| stored.event.bytes() + 64).sum::<usize>();
         let mut body = Vec::with_capacity(size + size / 8);
-        let plan = columns.iter().map(planned).collect::<Option<Vec<_>>>()?;
+        // What the payload brings along needs no plan: its text goes in as it is.
+        let spread = columns.iter().any(|column| column.payload);
+        let columns: Vec<&Column> = columns.iter().filter(|column| !column.payload).collect();
+        let plan = columns.iter().map(|column| planned(column)).collect::<Option<Vec<_>>>()?;
         match self {
+            Self::RowBinary if spread => return None,
             Self::RowBinary => {
                 let plan: Vec<_> = plan.into_iter().map(|(field, wire)| Some((field, wire?))).collect::<Option<_>>()?;
-                binary_header(&mut body, columns);
+                binary_header(&mut body, &columns);
                 for stored in events {
                     plan.iter().for_each(|(field, wire)| binary_value(&mut body, *field, *wire, stored));
                 }
             }
             Self::Json => {
-                let plan: Vec<_> = columns.iter().zip(plan).map(|(column, (field, _))| (column, field)).collect();
-                events.iter().try_for_each(|stored| json_row(&mut body, &plan, stored)).ok()?;
+                let plan: Vec<_> = columns.into_iter().zip(plan).map(|(column, (field, _))| (column, field)).collect();
+                events.iter().try_for_each(|stored| json_row(&mut body, &plan, stored, spread)).ok()?;
             }
         }
         Some(body.into())
@@ -92,7 +96,7 @@ fn optional_text(text: Option<&str>) -> Value<'_> {
     text.map_or(Value::Null, Value::Text)
 }
 
-fn binary_header(body: &mut Vec<u8>, columns: &[Column]) {
+fn binary_header(body: &mut Vec<u8>, columns: &[&Column]) {
     length(body, columns.len());
     columns.iter().for_each(|column| binary_text(body, &column.name));
     columns.iter().for_each(|column| binary_text(body, &column.server_type));
@@ -138,7 +142,13 @@ fn length(body: &mut Vec<u8>, mut length: usize) {
     body.push(length as u8);
 }
 
-fn json_row(body: &mut Vec<u8>, plan: &[(&Column, Field)], stored: &StoredEvent) -> Result<(), serde_json::Error> {
+/// `spread`: the payload's fields are columns, too, and its text becomes the rest of the row.
+fn json_row(
+    body: &mut Vec<u8>,
+    plan: &[(&Column, Field)],
+    stored: &StoredEvent,
+    spread: bool,
+) -> Result<(), serde_json::Error> {
     let mut separator = b'{';
     for (column, field) in plan {
         body.push(separator);
@@ -153,6 +163,16 @@ fn json_row(body: &mut Vec<u8>, plan: &[(&Column, Field)], stored: &StoredEvent)
             Value::Micros(_) => serde_json::to_writer(&mut *body, &time_text(&stored.event))?,
             Value::Null => body.extend_from_slice(b"null"),
         }
+    }
+    let fields = stored.event.payload.trim();
+    let fields = fields.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default().trim();
+    match (spread && !fields.is_empty(), separator) {
+        (true, separator) => {
+            body.push(separator);
+            body.extend_from_slice(fields.as_bytes());
+        }
+        (false, b'{') => body.push(b'{'),
+        (false, _) => {}
     }
     body.extend_from_slice(b"}\n");
     Ok(())
@@ -182,9 +202,7 @@ mod tests {
     }
 
     fn columns(columns: &[(&str, &str)]) -> Vec<Column> {
-        let column =
-            |(name, server_type): &(&str, &str)| Column { name: (*name).into(), server_type: (*server_type).into() };
-        columns.iter().map(column).collect()
+        columns.iter().map(|(name, server_type)| Column::envelope(name, server_type)).collect()
     }
 
     #[test]
@@ -245,6 +263,19 @@ mod tests {
         let row = "{\"event_id\":\"00112233-4455-6677-8899-aabbccddeeff\",\"event_date_time\":\"1970-01-13T19:49:12.157446Z\",\
                    \"event_context\":{\"x\":\"ü\"},\"key\":\"k\",\"headers\":null,\"metadata_version\":3,\"seq\":7}\n";
         assert_eq!(body, format!("{row}{row}"));
+    }
+
+    #[test]
+    fn a_payload_that_is_spread_becomes_the_rest_of_the_row() {
+        let x = Column { payload: true, ..Column::envelope("x", "String") };
+        let columns = [Column::envelope("event_id", "UUID"), x.clone()];
+        let mut empty = stored();
+        empty.event.payload = " { } ".into();
+        let body = Format::Json.encode(&columns, &[stored(), empty]).expect("known columns");
+        let id = "\"event_id\":\"00112233-4455-6677-8899-aabbccddeeff\"";
+        assert_eq!(body, format!("{{{id},\"x\":\"ü\"}}\n{{{id}}}\n"));
+        assert_eq!(Format::Json.encode(&[x.clone()], &[stored()]).expect("fields only"), "{\"x\":\"ü\"}\n");
+        assert_eq!(Format::RowBinary.encode(&[x], &[stored()]), None, "its bytes are not known");
     }
 
     #[test]

@@ -4,12 +4,13 @@
 //! about tables, users and resources are passed on; of all others just the error's name, the row's number and the
 //! column, when it is one of ours. The crate's own error is never kept as the source for the same reason.
 
+use std::time::Duration;
+
 use clickhouse::error::Error;
 use hyper_util::client::legacy;
 use outbox_core::{SinkError, SinkErrorKind};
 
 use crate::classify::Answer;
-use crate::columns::COLUMNS;
 use crate::{ClickHouseSettings, TableName};
 
 /// The most of a server's text that goes into a message, in characters.
@@ -26,14 +27,21 @@ pub(crate) struct Explain<'a> {
     pub(crate) operation: &'static str,
     pub(crate) about: Option<&'a TableName>,
     pub(crate) settings: &'a ClickHouseSettings,
+    /// The server's `host:port`.
+    pub(crate) address: &'a str,
 }
+
+/// The row that the server blames, counted from 1 in the body.
+#[derive(Debug, thiserror::Error)]
+#[error("row {0} of the INSERT")]
+pub(crate) struct BadRow(pub(crate) usize);
 
 impl Explain<'_> {
     /// Puts a failure of the crate into words.
-    pub(crate) fn error(&self, error: Error) -> SinkError {
+    pub(crate) fn error(&self, error: Error, limit: Duration) -> SinkError {
         match error {
             Error::BadResponse(text) => self.answer(&Answer::parse(&text)),
-            Error::TimedOut => timed_out(self.operation, self.settings),
+            Error::TimedOut => self.timed_out(limit),
             Error::Network(source) => {
                 let connecting = source.downcast_ref::<legacy::Error>().is_some_and(legacy::Error::is_connect);
                 let message = if connecting { self.unreachable(&*source) } else { self.cut_off() };
@@ -41,10 +49,7 @@ impl Explain<'_> {
             }
             Error::InvalidParams(_) | Error::Unsupported(_) => SinkError::stop(
                 self.operation,
-                format!(
-                    "the address http://{} cannot be used: set CLICKHOUSE_HOST and CLICKHOUSE_PORT",
-                    self.settings.address()
-                ),
+                format!("the address {} cannot be used: set {}", self.address, ClickHouseSettings::ADDRESS_VARS),
             ),
             Error::SchemaMismatch(_) | Error::InvalidColumnsHeader(_) => {
                 SinkError::stop(self.operation, "the server's answer has other columns than were asked for")
@@ -54,6 +59,14 @@ impl Explain<'_> {
         }
     }
 
+    /// No answer within the time that the settings allow.
+    pub(crate) fn timed_out(&self, limit: Duration) -> SinkError {
+        let name = if self.operation == "deliver" { "CLICKHOUSE_INSERT_TIMEOUT" } else { "CLICKHOUSE_QUERY_TIMEOUT" };
+        let limit = humantime::format_duration(limit);
+        let message = format!("no answer from ClickHouse at {} within {limit} ({name})", self.address);
+        SinkError::unknown(self.operation, message)
+    }
+
     fn answer(&self, answer: &Answer<'_>) -> SinkError {
         let shown = shown(answer);
         let message = match self.hint(answer) {
@@ -61,6 +74,10 @@ impl Explain<'_> {
             None => shown,
         };
         let error = SinkError::new(answer.kind(), self.operation, message);
+        let error = match answer.row().filter(|_| answer.kind() == SinkErrorKind::BadRows) {
+            Some(row) => error.with_source(BadRow(row)),
+            None => error,
+        };
         match answer.code {
             Some(code) => error.with_code(code),
             None => error,
@@ -82,8 +99,7 @@ impl Explain<'_> {
             }
             192..=194 | 516 => format!(
                 "ClickHouse at {} refuses the user `{}`: check CLICKHOUSE_USER and CLICKHOUSE_PASSWORD (or CLICKHOUSE_URL)",
-                settings.address(),
-                settings.user
+                self.address, settings.user
             ),
             497 => format!("grant the user `{}` what the message names", settings.user),
             164 => format!("the server or the user `{}` is read-only now", settings.user),
@@ -105,22 +121,15 @@ impl Explain<'_> {
             cause = deeper;
         }
         format!(
-            "cannot reach ClickHouse at {}: {cause}; start it there, or set CLICKHOUSE_HOST and CLICKHOUSE_PORT (or CLICKHOUSE_URL)",
-            self.settings.address()
+            "cannot reach ClickHouse at {}: {cause}; start it there, or set {}",
+            self.address,
+            ClickHouseSettings::ADDRESS_VARS
         )
     }
 
     fn cut_off(&self) -> String {
-        format!("the connection to ClickHouse at {} broke before its answer", self.settings.address())
+        format!("the connection to ClickHouse at {} broke before its answer", self.address)
     }
-}
-
-/// No answer within the time that the settings allow.
-pub(crate) fn timed_out(operation: &'static str, settings: &ClickHouseSettings) -> SinkError {
-    let limit = humantime::format_duration(settings.insert_timeout);
-    let message =
-        format!("no answer from ClickHouse at {} within {limit} (CLICKHOUSE_INSERT_TIMEOUT)", settings.address());
-    SinkError::unknown(operation, message)
 }
 
 /// The part of a server's text that cannot hold a value.
@@ -148,17 +157,26 @@ fn shown(answer: &Answer<'_>) -> String {
         }
     }
     let mut shown = exception_name(text).map_or_else(|| "the server refuses".to_owned(), str::to_owned);
-    if let Some(row) = number_after(text, "(at row ") {
+    if let Some(row) = answer.row() {
         shown.push_str(&format!(" at row {row}"));
     }
-    if let Some(column) = COLUMNS.iter().find(|column| text.contains(&format!("value of key {})", column.name))) {
-        shown.push_str(&format!(" in column {}", column.name));
+    if let Some(column) = column_at_fault(text) {
+        shown.push_str(&format!(" in column {column}"));
     }
     if let Some((_, view)) = text.rsplit_once("while pushing to view ") {
         let view: String = view.chars().take_while(|char| char.is_alphanumeric() || "._`".contains(*char)).collect();
         shown.push_str(&format!(" in the materialized view {}", view.trim_end_matches('.')));
     }
     shown
+}
+
+/// The column whose value the server was reading: its own name for it, and no word of the row.
+fn column_at_fault(text: &str) -> Option<&str> {
+    const NAME_BYTES_MAX: usize = 64;
+    let (_, rest) = text.rsplit_once("while reading the value of key ")?;
+    let name = &rest[..rest.find(')')?];
+    let word = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    (word && !name.is_empty() && name.len() <= NAME_BYTES_MAX).then_some(name)
 }
 
 /// `CANNOT_PARSE_TEXT` of `... (CANNOT_PARSE_TEXT) (version 26.7.2.1)`.
@@ -170,11 +188,6 @@ fn exception_name(text: &str) -> Option<&str> {
     (!name.is_empty() && name.len() < 80 && name.bytes().all(constant)).then_some(name)
 }
 
-fn number_after(text: &str, mark: &str) -> Option<u64> {
-    let (_, rest) = text.rsplit_once(mark)?;
-    rest.split(|char: char| !char.is_ascii_digit()).next()?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,8 +195,8 @@ mod tests {
     fn explained(text: &str) -> SinkError {
         let settings = ClickHouseSettings::new().user("writer").password("hunter2");
         let about = TableName::new("db", "event_log");
-        Explain { operation: "insert", about: Some(&about), settings: &settings }
-            .error(Error::BadResponse(text.to_owned()))
+        Explain { operation: "insert", about: Some(&about), settings: &settings, address: "ch:8123" }
+            .error(Error::BadResponse(text.to_owned()), Duration::from_secs(60))
     }
 
     /// Texts of a 26.7 server, with what a client sent marked as SECRET.

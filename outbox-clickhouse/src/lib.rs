@@ -7,28 +7,43 @@
 //! * **Payloads** never show in errors or logs of this crate. The `clickhouse` crate logs a server's error text at level
 //!   `debug`, and ClickHouse quotes rows there: keep its target `clickhouse` at `info` or above.
 //!
-//! What happens after a crash is told in the private module `recover`. Not here: when to try again, and which events make a part
-//! (the relay), TLS, several hosts, and tables with a column per field.
+//! What happens after a crash is told in the private module `recover`. Not here: when to try again, and which events make a
+//! batch (the relay).
 
 mod check;
 mod classify;
-mod client;
 mod columns;
 mod ddl;
 mod definition;
 mod digest;
+mod divide;
 mod encode;
+mod ensure;
 mod error;
+mod freeze;
+mod hosts;
+mod known;
+mod look;
 mod observe;
+mod partition;
 mod recover;
+mod report;
 mod row;
+mod schemas;
+mod server;
 mod settings;
+mod shape;
 mod sink;
 mod sql;
 mod statement;
+mod tls;
+mod types;
+mod views;
+mod volatile;
 
 pub use ddl::create_table_sql;
+pub use report::{Drift, Finding, Severity, TableReport};
 pub use row::{DecodeError, EventLogRow};
-pub use settings::{ClickHouseSettings, Delivery};
+pub use settings::{ClickHouseSettings, Compression, Delivery, EnsureTable};
 pub use sink::ClickHouseSink;
 pub use sql::TableName;

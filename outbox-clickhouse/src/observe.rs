@@ -4,9 +4,11 @@ use outbox_core::SinkError;
 use serde::{Deserialize, Serialize};
 
 use crate::TableName;
-use crate::client::Server;
+use crate::definition::Definition;
+use crate::look::Scope;
+use crate::server::Server;
 use crate::sql::text;
-use crate::statement::Mark;
+use crate::statement::{Mark, Statement};
 
 /// Which start of the server this is.
 ///
@@ -41,34 +43,97 @@ impl Start {
     }
 }
 
-const START: &str = "ifNull((SELECT arrayStringConcat(arraySort(groupArray(id)), ' ') FROM (\
-     SELECT concat(name, '=', toString(uuid)) AS id, uuid FROM system.databases \
-     WHERE engine = 'Memory' AND name IN ('system', 'INFORMATION_SCHEMA', 'information_schema') \
-     UNION ALL \
-     SELECT concat('system.one=', toString(uuid)) AS id, uuid FROM system.tables WHERE database = 'system' AND name = 'one'\
-     ) WHERE uuid != toUUID('00000000-0000-0000-0000-000000000000')), '')";
+/// The ids of all servers that are asked.
+fn start_sql(scope: Scope<'_>) -> String {
+    let (shard, databases, tables) = (scope.shard(), scope.system("databases"), scope.system("tables"));
+    format!(
+        "ifNull((SELECT arrayStringConcat(arraySort(groupArray(id)), ' ') FROM (\
+         SELECT concat({shard}, name, '=', toString(uuid)) AS id, uuid FROM {databases} \
+         WHERE engine = 'Memory' AND name IN ('system', 'INFORMATION_SCHEMA', 'information_schema') \
+         UNION ALL \
+         SELECT concat({shard}, 'system.one=', toString(uuid)) AS id, uuid FROM {tables} \
+         WHERE database = 'system' AND name = 'one'\
+         ) WHERE uuid != toUUID('00000000-0000-0000-0000-000000000000')), '')"
+    )
+}
+
+/// See [`Definition::stamp`].
+fn stamp_sql(scope: Scope<'_>, table: &TableName) -> String {
+    format!(
+        "ifNull((SELECT arrayStringConcat(arraySort(groupArray(concat(toString(uuid), ' ', \
+         toString(toUInt32(toUnixTimestamp(metadata_modification_time))), ' ', toString(cityHash64(create_table_query))))), ',') FROM {} \
+         WHERE database = {} AND name = {}), '')",
+        scope.system("tables"),
+        text(&table.database),
+        text(&table.table)
+    )
+}
+
+/// The tables whose state matters to a part, and whom to ask about them.
+pub(crate) struct Watched<'a> {
+    pub(crate) scope: Scope<'a>,
+    pub(crate) table: &'a TableName,
+    /// Keeper remembers the tokens together with the rows: a restart takes nothing away.
+    pub(crate) replicated: bool,
+}
+
+impl<'a> Watched<'a> {
+    /// The table itself, or the local tables of a Distributed one.
+    pub(crate) fn of(definition: &'a Definition) -> Self {
+        Self {
+            scope: Scope::of(definition.cluster.as_deref()),
+            table: definition.locals.first().map_or(&definition.table.name, |local| &local.name),
+            replicated: definition.is_replicated(),
+        }
+    }
+}
+
+/// The start of a replicated table's memory: always the same.
+const KEEPER: &str = "keeper";
 
 impl Server {
-    /// Which start of the server this is.
-    pub(crate) async fn start(&self, operation: &'static str) -> Result<Start, SinkError> {
-        let rows: Vec<String> = self.rows(operation, None, &format!("SELECT {START} AS start")).await?;
+    /// Which start of the server, or of the shards, this is.
+    pub(crate) async fn start(&self, operation: &'static str, statement: &Statement) -> Result<Start, SinkError> {
+        if statement.replicated {
+            return Ok(Start(KEEPER.to_owned()));
+        }
+        let sql = format!("SELECT {} AS start", start_sql(Scope::of(statement.cluster.as_deref())));
+        let rows: Vec<String> = self.rows(operation, None, &sql).await?;
         Ok(Start(rows.into_iter().next().unwrap_or_default()))
     }
 
-    /// The start, and the table's blocks: the highest number that an INSERT got. A plain MergeTree counts per table, a
-    /// replicated one per partition.
-    pub(crate) async fn mark(&self, operation: &'static str, table: &TableName) -> Result<Mark, SinkError> {
+    /// The stamp of the table that the statement writes to, as it is now.
+    pub(crate) async fn stamp(&self, operation: &'static str, statement: &Statement) -> Result<String, SinkError> {
+        let scope = Scope::of(statement.cluster.as_deref());
+        let table = statement.local.as_ref().unwrap_or(&statement.table);
+        let sql = format!("SELECT {} AS stamp", stamp_sql(scope, table));
+        let rows: Vec<String> = self.rows(operation, Some(table), &sql).await?;
+        Ok(rows.into_iter().next().unwrap_or_default())
+    }
+
+    /// The start; the table's blocks: the highest number that an INSERT got (a plain MergeTree counts per table, a replicated
+    /// one per partition; of several shards the sum); and the stamp of the [`Definition`].
+    pub(crate) async fn mark(
+        &self,
+        operation: &'static str,
+        watched: &Watched<'_>,
+    ) -> Result<(Mark, String), SinkError> {
+        let Watched { scope, table, replicated } = watched;
+        let (shard, database, name) = (scope.shard(), text(&table.database), text(&table.table));
+        let blocks = if *replicated { "sum(blocks)" } else { "max(blocks)" };
         let sql = format!(
-            "SELECT {START} AS start, ifNull((SELECT toInt64(if(any(engine) = 'MergeTree' OR NOT match(any(engine), \
-             '^(Replicated|Shared)'), max(blocks), sum(blocks))) FROM (SELECT partition_id, any(engine) AS engine, \
-             max(max_block_number) AS blocks FROM system.parts WHERE database = {} AND table = {} GROUP BY partition_id)), 0) \
-             AS blocks",
-            text(&table.database),
-            text(&table.table)
+            "SELECT {} AS start, ifNull((SELECT toInt64(sum(of_shard)) FROM (SELECT shard, {blocks} AS of_shard FROM (\
+             SELECT {shard} AS shard, partition_id, max(max_block_number) AS blocks FROM {} \
+             WHERE database = {database} AND table = {name} GROUP BY shard, partition_id) GROUP BY shard)), 0) AS blocks, \
+             toUInt32(now()) AS at, {} AS stamp",
+            start_sql(*scope),
+            scope.system("parts"),
+            stamp_sql(*scope, table),
         );
-        let rows: Vec<(String, i64)> = self.rows(operation, Some(table), &sql).await?;
-        let (start, blocks) = rows.into_iter().next().unwrap_or_default();
-        Ok(Mark { start: Start(start), blocks })
+        let rows: Vec<(String, i64, u32, String)> = self.rows(operation, Some(table), &sql).await?;
+        let (start, blocks, at, stamp) = rows.into_iter().next().unwrap_or_default();
+        let start = Start(if *replicated { KEEPER.to_owned() } else { start });
+        Ok((Mark { start, blocks, at }, stamp))
     }
 }
 

@@ -1,9 +1,9 @@
 //! What became of an earlier send: when a repeat under the same token is safe, and when the ids must be read back.
 //!
 //! The token decides as long as the server remembers it and its memory is true. Three things end that:
-//! * the server has started anew: the token can be there and the rows gone;
+//! * the server has started anew: the token can be there and the rows gone (not where Keeper keeps the tokens);
 //! * the table was altered, or something that a view fills has no window now: the memory may be another one;
-//! * so many blocks came since that the token may have fallen out of the window.
+//! * so many blocks came since, or so much time passed, that the token may have fallen out of the window.
 //!
 //! What stays open: a plain MergeTree never flushes its memory of tokens to the disk, so after a power failure (not a crash
 //! of the process) rows can be there and their token gone. Where all rows are there and no view reads from the table,
@@ -17,9 +17,13 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::check::check;
-use crate::client::Server;
 use crate::columns::{self, Field};
 use crate::definition::Definition;
+use crate::encode::Format;
+use crate::look::Scope;
+use crate::observe::Watched;
+use crate::report::{Finding, Severity};
+use crate::server::Server;
 use crate::sink::{ClickHouseSink, is_outdated, query_id_prefix};
 use crate::sql;
 use crate::statement::{self, Mark, Statement};
@@ -29,6 +33,9 @@ const IDS_PER_QUESTION: usize = 5_000;
 
 /// A token is trusted while less than this share of the window has been written since.
 const WINDOW_SHARE: u64 = 10;
+
+/// And while less than this share of the window's time has passed.
+const SECONDS_SHARE: u64 = 2;
 
 /// What happened to the destination since the first send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,10 +55,12 @@ impl Since {
 fn since(statement: &Statement, first: &Mark, now: &Mark, definition: Option<&str>) -> Since {
     // Fewer blocks than before: partitions were dropped.
     let written = u64::try_from(now.blocks.saturating_sub(first.blocks)).unwrap_or(u64::MAX);
+    let seconds = u64::from(now.at.saturating_sub(first.at));
+    let aged = statement.window_seconds.is_some_and(|window| seconds >= window / SECONDS_SHARE);
     Since {
         restarted: !now.start.is_same(&first.start),
         altered: definition != Some(statement.definition.as_str()),
-        window_passed: written >= (statement.window / WINDOW_SHARE).max(1),
+        window_passed: aged || written >= (statement.window / WINDOW_SHARE).max(1),
     }
 }
 
@@ -61,13 +70,32 @@ pub(crate) async fn recover(sink: &ClickHouseSink, part: &Part) -> Result<Recove
     if part.events.is_empty() || !statement.exactly_once || !statement.has_ids() {
         return Ok(Recovery::Resend);
     }
-    let server = &sink.server;
+    let pinned = statement.host.is_some();
+    let server = sink.hosts.of_part("recover", statement.host.as_deref())?;
+    let recovered = on(sink, server, part, &statement, &first).await;
+    recovered.map_err(|error| sink.hosts.blame(server, pinned, error))
+}
+
+async fn on(
+    sink: &ClickHouseSink,
+    server: &Server,
+    part: &Part,
+    statement: &Statement,
+    first: &Mark,
+) -> Result<Recovery, SinkError> {
     let definition = server.definition("recover", &statement.table).await?;
     let views = statement.views || definition.as_ref().is_some_and(|definition| !definition.views.is_empty());
-    let fit = |definition: &Definition| check(definition).not_exactly_once.is_empty();
-    let fingerprint = definition.filter(fit).map(|definition| definition.fingerprint());
-    let now = server.mark("recover", &statement.table).await?;
-    let since = since(&statement, &first, &now, fingerprint.as_deref());
+    let watched = match &definition {
+        Some(definition) => Watched::of(definition),
+        None => Watched { scope: Scope::Here, table: &statement.table, replicated: statement.replicated },
+    };
+    let (now, _) = server.mark("recover", &watched).await?;
+    let fit = |definition: &&Definition| {
+        let once = |finding: &Finding| finding.severity != Severity::NotExactlyOnce;
+        check(definition, &[], &server.ddl()).iter().all(once)
+    };
+    let fingerprint = definition.as_ref().filter(fit).map(Definition::fingerprint);
+    let since = since(statement, first, &now, fingerprint.as_deref());
     // The events of a replay may have come under any token.
     if since.token_is_good() && !part.replay {
         tracing::info!(part = %part.id, table = %statement.table, "the same token decides: sent again");
@@ -76,27 +104,31 @@ pub(crate) async fn recover(sink: &ClickHouseSink, part: &Part) -> Result<Recove
     if since.altered {
         sink.forget(&statement.table);
     }
-    if !since.restarted {
-        end_earlier_sends(server, part).await?;
-    }
-    let mut landed = server.read_back(&statement, &part.events).await?;
+    end_earlier_sends(sink, server, part, statement, since.restarted).await?;
+    let mut landed = server.read_back(statement, &part.events).await?;
     let mut resent = false;
     // When nothing is there, sending the old token once more cannot double, and turns away whoever still sends it.
     // After a restart it also completes views that were interrupted.
     let complete = landed.len() == part.events.len();
-    if landed.is_empty() || (since.restarted && (!complete || views)) {
+    // Unless the server would convert what it gets into something else now: then whoever still sends it sees that, too.
+    let fits = statement.format == Format::RowBinary
+        || !since.altered
+        || definition.as_ref().is_some_and(|definition| statement.still_fits(definition));
+    if fits && (landed.is_empty() || (since.restarted && (!complete || views))) {
         resent = true;
-        match sink.send("recover", part, &statement).await {
+        match sink.send("recover", server, part, statement).await {
             Ok(_) => {
-                if !server.start("recover").await?.is_same(&now.start) {
+                if !server.start("recover", statement).await?.is_same(&now.start) {
                     return Err(SinkError::unknown("recover", "ClickHouse has restarted meanwhile: asked again"));
                 }
             }
-            // The frozen statement does not fit the table any more, for nobody: the rest needs a new one.
-            Err(error) if since.altered && (is_outdated(&error) || error.kind() == SinkErrorKind::BadRows) => {}
+            // The frozen statement does not fit the table any more, for nobody: the rest needs a new one. And rows that are
+            // refused whatever was sent before are refused for whoever else sends them.
+            Err(error) if since.altered && is_outdated(&error) => {}
+            Err(error) if (since.altered || part.replay) && error.kind() == SinkErrorKind::BadRows => {}
             Err(error) => return Err(error),
         }
-        landed = server.read_back(&statement, &part.events).await?;
+        landed = server.read_back(statement, &part.events).await?;
     }
     tracing::info!(
         part = %part.id,
@@ -116,10 +148,44 @@ pub(crate) async fn recover(sink: &ClickHouseSink, part: &Part) -> Result<Recove
     Ok(Recovery::Replace { landed })
 }
 
-/// Waits until no earlier send of this part runs any more. Needs no right: a user may end queries of their own.
-async fn end_earlier_sends(server: &Server, part: &Part) -> Result<(), SinkError> {
+/// Waits until no earlier send of this part runs any more, and until a replica has what the others have. Ending needs no
+/// right: a user may end queries of their own.
+async fn end_earlier_sends(
+    sink: &ClickHouseSink,
+    server: &Server,
+    part: &Part,
+    statement: &Statement,
+    restarted: bool,
+) -> Result<(), SinkError> {
     let prefix = sql::text(&query_id_prefix(part.token));
-    server.execute("recover", None, &format!("KILL QUERY WHERE startsWith(query_id, {prefix}) SYNC FORMAT Null")).await
+    let kill = format!("KILL QUERY WHERE startsWith(query_id, {prefix}) SYNC FORMAT Null");
+    if statement.host.is_some() {
+        // What ran in the server's former life is dead.
+        return if restarted { Ok(()) } else { server.execute("recover", None, &kill).await };
+    }
+    // Whichever host it was sent through may be at it still.
+    for host in sink.hosts.in_order() {
+        host.execute("recover", None, &kill).await.map_err(|error| {
+            let address = &host.address;
+            let message = format!(
+                "the host {address} may be at an earlier send of this part still and does not say: bring it back, or take it \
+                 out of CLICKHOUSE_HOST"
+            );
+            SinkError::new(SinkErrorKind::Environment, "recover", message).with_host(&**address).with_source(error)
+        })?;
+    }
+    if let Some(cluster) = &statement.cluster {
+        let processes = Scope::Cluster(cluster).system("processes");
+        let sql = format!("SELECT count() FROM {processes} WHERE startsWith(initial_query_id, {prefix})");
+        let running: Vec<u64> = server.rows("recover", None, &sql).await?;
+        if running != [0] {
+            return Err(SinkError::unknown("recover", "a shard is at an earlier send of this part still: asked again"));
+        }
+    }
+    if statement.replicated && statement.cluster.is_none() {
+        server.execute("recover", Some(&statement.table), &format!("SYSTEM SYNC REPLICA {}", statement.table)).await?;
+    }
+    Ok(())
 }
 
 #[derive(Row, Deserialize)]
@@ -147,7 +213,7 @@ impl Server {
 fn question(statement: &Statement, events: &[StoredEvent]) -> String {
     let ids: Vec<_> = events.iter().map(|stored| format!("'{}'", stored.event.id)).collect();
     let mut bounds = String::new();
-    if let Some((from, to)) = time_bounds(events) {
+    if let Some((from, to)) = time_bounds(events).filter(|_| statement.has("event_date_time")) {
         let column = sql::name("event_date_time");
         bounds =
             format!(" AND {column} >= toDateTime64({from}, 6, 'UTC') AND {column} <= toDateTime64({to}, 6, 'UTC')");
@@ -155,9 +221,11 @@ fn question(statement: &Statement, events: &[StoredEvent]) -> String {
     if let Some(types) = event_types(statement, events) {
         bounds.push_str(&format!(" AND {} IN ({types})", sql::name("event_type")));
     }
+    // Cloud's replicas answer with what all of them have agreed on.
+    let consistent = if statement.replicated { "select_sequential_consistency = 1, " } else { "" };
     // Rows that a lightweight DELETE hides have arrived all the same. And a user's profile must not cut the answer short.
     format!(
-        "SELECT DISTINCT event_id FROM {} WHERE event_id IN ({}){bounds} SETTINGS apply_deleted_mask = 0, \
+        "SELECT DISTINCT event_id FROM {} WHERE event_id IN ({}){bounds} SETTINGS {consistent}apply_deleted_mask = 0, \
          max_result_rows = 0, max_result_bytes = 0, max_rows_to_read = 0, max_bytes_to_read = 0, limit = 0, \
          result_overflow_mode = 'throw', read_overflow_mode = 'throw', timeout_overflow_mode = 'throw', \
          distinct_overflow_mode = 'throw', set_overflow_mode = 'throw'",
@@ -179,7 +247,7 @@ fn time_bounds(events: &[StoredEvent]) -> Option<(i64, i64)> {
 /// The events' types, where they are few and the column is a text.
 fn event_types(statement: &Statement, events: &[StoredEvent]) -> Option<String> {
     const TYPES_MAX: usize = 200;
-    let column = statement.columns.iter().find(|column| column.name == "event_type")?;
+    let column = statement.columns.iter().find(|column| column.name == "event_type" && !column.payload)?;
     columns::wire(Field::EventType, &column.server_type)?;
     let types: HashSet<&str> = events.iter().map(|stored| stored.event.event_type.as_str()).collect();
     let mut types: Vec<_> = types.into_iter().map(sql::text).collect();
@@ -189,9 +257,12 @@ fn event_types(statement: &Statement, events: &[StoredEvent]) -> Option<String> 
 
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
+    use outbox_core::Event;
+
     use super::*;
     use crate::TableName;
-    use crate::encode::Format;
+    use crate::columns::Column;
 
     fn statement(window: u64) -> Statement {
         Statement {
@@ -202,7 +273,13 @@ mod tests {
             exactly_once: true,
             definition: "d".into(),
             window,
+            window_seconds: None,
             views: false,
+            host: None,
+            cluster: None,
+            local: None,
+            stamp: String::new(),
+            replicated: false,
         }
     }
 
@@ -225,5 +302,28 @@ mod tests {
             since(&statement(5), &first, &mark("a", 100), Some("d")).token_is_good(),
             "a tiny window still has a first try"
         );
+        let keeper = Statement { window_seconds: Some(3600), ..statement(1000) };
+        let after = |seconds| Mark { at: first.at + seconds, ..first.clone() };
+        assert!(since(&keeper, &first, &after(1799), Some("d")).token_is_good());
+        assert!(!since(&keeper, &first, &after(1800), Some("d")).token_is_good(), "Keeper forgets by age, too");
+    }
+
+    #[test]
+    fn the_question_is_bounded_by_what_the_statement_has() {
+        let at = DateTime::from_timestamp(1_700_000_000, 0).expect("a time");
+        let event = Event::stored(Uuid::nil(), "seen".into(), 1, at);
+        let events = [StoredEvent { seq: 1, event }];
+        let bare = question(&statement(1), &events);
+        assert!(!bare.contains("event_date_time") && !bare.contains("event_type"), "{bare}");
+        let columns =
+            vec![Column::envelope("event_date_time", "DateTime64(6)"), Column::envelope("event_type", "String")];
+        let bounded = question(&Statement { columns, replicated: true, ..statement(1) }, &events);
+        for part in [
+            "`event_date_time` >= toDateTime64(1699999999",
+            "`event_type` IN ('seen')",
+            "select_sequential_consistency",
+        ] {
+            assert!(bounded.contains(part), "{part} in {bounded}");
+        }
     }
 }

@@ -1,34 +1,30 @@
 //! [`ClickHouseSink`]: parts in, INSERTs out, and an "ok" only where it is proof.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
-use outbox_core::{Frozen, Part, Recovery, Sink, SinkError, SinkErrorKind, StoredEvent, VarError, Vars};
+use outbox_core::{
+    EventSchema, Frozen, Part, Recovery, SchemaRecord, Sink, SinkError, SinkErrorKind, StoredEvent, VarError, Vars,
+};
 use uuid::Uuid;
 
-use crate::check::{Findings, check};
-use crate::client::Server;
-use crate::ddl::create_table_sql;
-use crate::definition::Definition;
 use crate::digest::Digest;
 use crate::encode::Format;
+use crate::error::BadRow;
+use crate::hosts::Hosts;
+use crate::known::Known;
 use crate::recover;
-use crate::settings::{DEFAULT_EVENT_TABLE, Delivery};
-use crate::statement::{self, BODY_BYTES_MAX, Mark, ROWS_MAX, Statement};
+use crate::report::TableReport;
+use crate::schemas::Schemas;
+use crate::server::Server;
+use crate::settings::{DEFAULT_EVENT_TABLE, Delivery, EnsureTable};
+use crate::statement::{self, BODY_BYTES_MAX, Mark, Statement};
 use crate::{ClickHouseSettings, TableName};
 
-/// How much of a body goes into one write.
+/// How much of a body goes into one write. With compression each is one compressed block.
 const CHUNK_BYTES: usize = 1 << 20;
-
-/// How long what is known about a table is used for new parts. A table that was altered meanwhile refuses the INSERT, and
-/// a repeat looks anew.
-const DEFINITION_AGE_MAX: Duration = Duration::from_secs(60);
-
-/// How long a mark serves for new parts. An older one is safe, recovery is only more careful.
-const MARK_AGE_MAX: Duration = Duration::from_secs(1);
 
 /// Delivers parts into ClickHouse: each event exactly once, where the table can tell a repeat.
 ///
@@ -48,22 +44,16 @@ const MARK_AGE_MAX: Duration = Duration::from_secs(1);
 /// ```
 #[derive(Clone)]
 pub struct ClickHouseSink {
-    pub(crate) server: Server,
-    known: Arc<Mutex<HashMap<TableName, Known>>>,
-}
-
-/// What is known about a table, and since when.
-#[derive(Default)]
-struct Known {
-    definition: Option<(Instant, Arc<Definition>)>,
-    mark: Option<(Instant, Mark)>,
+    pub(crate) hosts: Hosts,
+    pub(crate) schemas: Schemas,
+    pub(crate) known: Known,
 }
 
 impl ClickHouseSink {
     /// A sink with these settings. Nothing is connected yet.
     #[must_use]
     pub fn new(settings: ClickHouseSettings) -> Self {
-        Self { server: Server::new(settings), known: Arc::default() }
+        Self { hosts: Hosts::new(settings), schemas: Schemas::default(), known: Known::default() }
     }
 
     /// A sink with the settings of this process's environment.
@@ -85,7 +75,7 @@ impl ClickHouseSink {
     /// The sink's settings.
     #[must_use]
     pub fn settings(&self) -> &ClickHouseSettings {
-        &self.server.settings
+        self.hosts.settings()
     }
 
     /// The event log table, with its database.
@@ -94,97 +84,75 @@ impl ClickHouseSink {
         self.settings().table(DEFAULT_EVENT_TABLE)
     }
 
+    /// Adds what is known of an event type, for its table and, in the layout `columns`, for its columns. A relay tells
+    /// its sink what the store knows; this is for a sink of one's own, or before the first start.
+    #[must_use]
+    pub fn schema<E: EventSchema + ?Sized>(self) -> Self {
+        self.schemas.learn(&SchemaRecord::of::<E>());
+        self
+    }
+
     /// Creates the event log table when it is missing. A table that is there stays as it is: whether it is fit,
     /// [`check`](Sink::check) says.
     ///
     /// # Errors
     /// [`SinkError`] when the server is not reachable, the database is missing, or the user may not create tables.
     pub async fn ensure_table(&self) -> Result<(), SinkError> {
-        let table = self.event_log_table();
-        self.server.execute("create table", Some(&table), &create_table_sql(&table)).await?;
-        self.forget(&table);
-        Ok(())
+        self.ensure(DEFAULT_EVENT_TABLE, EnsureTable::Create).await.map(drop)
     }
 
-    fn exactly_once(&self) -> bool {
+    /// Makes a table fit, as far as `ensure` allows, and reports what is left to do. `table` is the name that events carry.
+    ///
+    /// # Errors
+    /// [`SinkError`] when the server is not reachable, the database is missing, or the user may not do it.
+    pub async fn ensure(&self, table: &str, ensure: EnsureTable) -> Result<TableReport, SinkError> {
+        let schemas = self.schemas.tables().remove(table).unwrap_or_default();
+        let table = self.settings().table(table);
+        let report = self.hosts.preferred().ensure("ensure table", &table, &schemas, ensure).await;
+        self.forget(&table);
+        report
+    }
+
+    /// What differs between the tables that events are bound for and what the events need.
+    ///
+    /// # Errors
+    /// [`SinkError`] when the server cannot be asked.
+    pub async fn report(&self) -> Result<Vec<TableReport>, SinkError> {
+        let mut reports = Vec::new();
+        for (table, schemas) in self.tables() {
+            reports.push(self.hosts.preferred().report("report", &self.settings().table(&table), &schemas).await?);
+        }
+        Ok(reports)
+    }
+
+    /// The tables that are to be looked at: those of all schemas, and the default one unless no event is bound for it.
+    fn tables(&self) -> Vec<(String, Vec<Arc<SchemaRecord>>)> {
+        let tables = self.schemas.tables();
+        match tables.is_empty() {
+            true => vec![(DEFAULT_EVENT_TABLE.to_owned(), Vec::new())],
+            false => tables.into_iter().collect(),
+        }
+    }
+
+    pub(crate) fn exactly_once(&self) -> bool {
         self.settings().delivery == Delivery::ExactlyOnce
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<TableName, Known>> {
-        // Every change under the lock is a single assignment.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(crate) fn forget(&self, table: &TableName) {
-        self.known().remove(table);
-    }
-
-    /// Looks at the table, and refuses one that is not fit for the delivery that is asked for.
-    pub(crate) async fn look_at(
-        &self,
-        operation: &'static str,
-        table: &TableName,
-    ) -> Result<Arc<Definition>, SinkError> {
-        let Some(definition) = self.server.definition(operation, table).await? else {
-            let message = format!(
-                "the table {table} does not exist (or its user `{}` may not see it): set OUTBOX_CLICKHOUSE_CREATE_TABLE=true, or \
-                 name another one in CLICKHOUSE_EVENT_LOG_TABLE and CLICKHOUSE_DATABASE, or run\n{}",
-                self.settings().user,
-                create_table_sql(table)
-            );
-            return Err(SinkError::stop(operation, message));
-        };
-        let Findings { broken, not_exactly_once } = check(&definition);
-        let mut refused = broken;
-        let mut hint = "";
-        if self.exactly_once() {
-            // Asking for less helps only where nothing else is wrong.
-            if refused.is_empty() && !not_exactly_once.is_empty() {
-                hint = " (or set OUTBOX_CLICKHOUSE_DELIVERY=at_least_once)";
-            }
-            refused.extend(not_exactly_once);
-        } else {
-            for finding in not_exactly_once {
-                tracing::warn!(table = %table, "events may arrive twice: {finding}");
-            }
-        }
-        if !refused.is_empty() {
-            return Err(SinkError::stop(operation, format!("{}{hint}", refused.join("; "))));
-        }
-        let definition = Arc::new(definition);
-        self.known().entry(table.clone()).or_default().definition = Some((Instant::now(), Arc::clone(&definition)));
-        Ok(definition)
-    }
-
-    async fn definition(&self, operation: &'static str, table: &TableName) -> Result<Arc<Definition>, SinkError> {
-        let known = self.known().get(table).and_then(|known| known.definition.clone());
-        match known {
-            Some((since, definition)) if since.elapsed() < DEFINITION_AGE_MAX => Ok(definition),
-            _ => self.look_at(operation, table).await,
-        }
-    }
-
-    async fn mark(&self, table: &TableName) -> Result<Mark, SinkError> {
-        let known = self.known().get(table).and_then(|known| known.mark.clone());
-        if let Some((_, mark)) = known.filter(|(since, _)| since.elapsed() < MARK_AGE_MAX) {
-            return Ok(mark);
-        }
-        let before = Instant::now();
-        let mark = self.server.mark("freeze", table).await?;
-        self.known().entry(table.clone()).or_default().mark = Some((before, mark.clone()));
-        Ok(mark)
+        self.known.forget(table);
     }
 
     /// Sends the part as it was frozen. `Ok` is the server's answer to the whole INSERT.
     pub(crate) async fn send(
         &self,
         operation: &'static str,
+        server: &Server,
         part: &Part,
         statement: &Statement,
     ) -> Result<usize, SinkError> {
         let body = body(operation, statement, &part.events)?;
         let bytes = body.len();
-        let sent = self.insert(operation, part, statement, body).await;
+        let sent = self.insert(operation, server, part, statement, body).await;
         if sent.as_ref().is_err_and(is_outdated) {
             self.forget(&statement.table);
         }
@@ -194,11 +162,13 @@ impl ClickHouseSink {
     async fn insert(
         &self,
         operation: &'static str,
+        server: &Server,
         part: &Part,
         statement: &Statement,
         mut body: Bytes,
     ) -> Result<(), SinkError> {
-        let mut insert = self.server.insert(statement.sql());
+        let mut insert = server.insert(statement.sql());
+        let query_id = format!("{}{}-{}", query_id_prefix(part.token), part.fence, Uuid::new_v4().simple());
         for (name, value) in &statement.settings {
             insert = insert.with_setting(name, value);
         }
@@ -207,10 +177,7 @@ impl ClickHouseSink {
         insert = insert
             .with_setting("insert_deduplication_token", part.token.to_string())
             .with_setting("max_execution_time", limit.as_secs().max(1).to_string())
-            .with_setting(
-                "query_id",
-                format!("{}{}-{}", query_id_prefix(part.token), part.fence, Uuid::new_v4().simple()),
-            )
+            .with_setting("query_id", query_id.as_str())
             .with_setting("log_comment", format!("outbox route {} part {} fence {}", part.route, part.id, part.fence));
         tracing::debug!(
             part = %part.id,
@@ -228,13 +195,31 @@ impl ClickHouseSink {
             }
             insert.end().await
         };
-        self.server.limited(operation, Some(&statement.table), send).await
+        let sent = server.limited(operation, Some(&statement.table), limit, send).await;
+        sent.map_err(|error| name_bad_row(error, &part.events).with_query_id(query_id))
+    }
+
+    /// Where the server converts, it does not say when a value does not fit its column any more. So the table is looked at
+    /// right before, and what was altered since the part was frozen must still fit.
+    async fn look_again(&self, server: &Server, statement: &Statement) -> Result<(), SinkError> {
+        if server.stamp("deliver", statement).await? == statement.stamp {
+            return Ok(());
+        }
+        self.forget(&statement.table);
+        match server.definition("deliver", &statement.table).await? {
+            Some(definition) if !statement.still_fits(&definition) => {
+                let message = format!("{} was altered since the part was frozen: it is frozen anew", statement.table);
+                Err(SinkError::unknown("deliver", message))
+            }
+            // The server names what is missing.
+            _ => Ok(()),
+        }
     }
 
     /// A statement that does not fit the table any more needs no person where a new one will do: recovery finds that
     /// nothing has arrived, and the events are frozen anew.
-    async fn outdated(&self, statement: &Statement, refused: SinkError) -> SinkError {
-        let definition = match self.server.definition("deliver", &statement.table).await {
+    async fn outdated(&self, server: &Server, statement: &Statement, refused: SinkError) -> SinkError {
+        let definition = match server.definition("deliver", &statement.table).await {
             Ok(definition) => definition,
             Err(error) => return error,
         };
@@ -248,13 +233,86 @@ impl ClickHouseSink {
     }
 
     /// A 200 for a repeat proves nothing when the server started anew since the first send.
-    async fn prove(&self, mark: &Mark) -> Result<(), SinkError> {
-        let start = self.server.start("deliver").await?;
+    async fn prove(&self, server: &Server, statement: &Statement, mark: &Mark) -> Result<(), SinkError> {
+        let start = server.start("deliver", statement).await?;
         if start.is_same(&mark.start) {
             return Ok(());
         }
         let message = "ClickHouse has restarted since the first send, so its answer to the repeat is no proof: the rows are read back";
         Err(SinkError::unknown("deliver", message))
+    }
+}
+
+impl ClickHouseSink {
+    async fn deliver_to(
+        &self,
+        server: &Server,
+        part: &Part,
+        statement: &Statement,
+        mark: &Mark,
+    ) -> Result<(), SinkError> {
+        let before = Instant::now();
+        if statement.format == Format::Json && !part.resend {
+            self.look_again(server, statement).await?;
+        }
+        let mut sent = self.send("deliver", server, part, statement).await;
+        if sent.as_ref().is_err_and(is_truncated) {
+            // Too few bytes may also be a body that was cut on its way: once more, before the rows are blamed.
+            tracing::warn!(part = %part.id, "the server has read less than was sent: sent once more");
+            sent = self.send("deliver", server, part, statement).await;
+        }
+        let bytes = match sent {
+            Ok(bytes) => bytes,
+            Err(error) if is_outdated(&error) => return Err(self.outdated(server, statement, error).await),
+            Err(error) => return Err(error),
+        };
+        if part.resend && statement.exactly_once {
+            self.prove(server, statement, mark).await?;
+        }
+        tracing::info!(
+            part = %part.id,
+            table = %statement.table,
+            host = %server.address,
+            rows = part.events.len(),
+            bytes,
+            ms = u64::try_from(before.elapsed().as_millis()).unwrap_or(u64::MAX),
+            resend = part.resend,
+            "delivered"
+        );
+        Ok(())
+    }
+
+    /// Looks at one table, after doing to it what the settings allow.
+    async fn check_table(&self, server: &Server, name: &str, schemas: &[Arc<SchemaRecord>]) -> Result<(), SinkError> {
+        let table = self.settings().table(name);
+        if self.settings().ensure != EnsureTable::Check {
+            server.ensure("check", &table, schemas, self.settings().ensure).await?;
+        }
+        let definition = self.look_up("check", server, &table, schemas).await?;
+        self.refuse_unfit("check", server, &definition, schemas)?;
+        // Needs the right to read system.parts.
+        let (mark, _) = server.mark("check", &crate::observe::Watched::of(&definition)).await?;
+        if self.exactly_once() && mark.start.is_unknown() {
+            tracing::warn!(
+                "this server does not show when it was started: every repeat is read back, which costs time"
+            );
+        }
+        Ok(())
+    }
+
+    /// The first host that answers.
+    async fn reachable(&self) -> Result<&Server, SinkError> {
+        let mut last = None;
+        for server in self.hosts.in_order() {
+            match server.version("check").await {
+                Ok(_) => {
+                    self.hosts.prefer(server);
+                    return Ok(server);
+                }
+                Err(error) => last = Some(last.unwrap_or(error)),
+            }
+        }
+        Err(last.unwrap_or_else(|| SinkError::stop("check", "no host is named")))
     }
 }
 
@@ -266,72 +324,44 @@ impl Sink for ClickHouseSink {
         if part.events.is_empty() {
             return Ok(());
         }
-        let before = Instant::now();
-        let bytes = match self.send("deliver", part, &statement).await {
-            Ok(bytes) => bytes,
-            // Too few bytes may also be a body that was cut on its way: once more, before the rows are blamed.
-            Err(error) if !part.resend && is_truncated(&error) => {
-                let message = "the server has read less than was sent: sent again once, in case it was cut on its way";
-                return Err(SinkError::unknown("deliver", message).with_source(error));
-            }
-            Err(error) if is_outdated(&error) => return Err(self.outdated(&statement, error).await),
-            Err(error) => return Err(error),
-        };
-        if part.resend && statement.exactly_once {
-            self.prove(&mark).await?;
-        }
-        tracing::info!(
-            part = %part.id,
-            table = %statement.table,
-            rows = part.events.len(),
-            bytes,
-            ms = u64::try_from(before.elapsed().as_millis()).unwrap_or(u64::MAX),
-            resend = part.resend,
-            "delivered"
-        );
-        Ok(())
+        let server = self.hosts.of_part("deliver", statement.host.as_deref())?;
+        let delivered = self.deliver_to(server, part, &statement, &mark).await;
+        delivered.map_err(|error| self.hosts.blame(server, statement.host.is_some(), error))
     }
 
-    /// Looks at the server and the event log table, creates the table when the settings ask for it, and refuses what
-    /// cannot work, each with the statement that mends it.
+    /// Looks at the server and at every table that events are bound for, creates tables where the settings ask for it, and
+    /// refuses what cannot work, each with the statement that mends it. A table that is not the only one is not refused but
+    /// reported in the log: its parts will be parked, and the others go on.
     async fn check(&self) -> Result<(), SinkError> {
-        let table = self.event_log_table();
-        self.server.version("check").await?;
-        if self.settings().create_table {
-            self.ensure_table().await?;
+        let server = self.reachable().await?;
+        let tables = self.tables();
+        let (mut fit, mut refused) = (0_usize, None);
+        for (name, schemas) in &tables {
+            match self.check_table(server, name, schemas).await {
+                Ok(()) => fit += 1,
+                Err(error) if name == DEFAULT_EVENT_TABLE || error.kind() != SinkErrorKind::Stop => return Err(error),
+                Err(error) => {
+                    tracing::error!(table = name, %error, "events for this table will be held back");
+                    refused.get_or_insert(error);
+                }
+            }
         }
-        self.look_at("check", &table).await?;
-        // Needs the right to read system.parts.
-        let mark = self.server.mark("check", &table).await?;
-        if self.exactly_once() && mark.start.is_unknown() {
-            tracing::warn!(
-                "this server does not show when it was started: every repeat is read back, which costs time"
-            );
+        match refused {
+            Some(error) if fit == 0 => Err(error),
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    async fn divide(&self, table: &str, events: &[&StoredEvent]) -> Result<Vec<Vec<usize>>, SinkError> {
+        self.divide_events(table, events).await
+    }
+
+    fn learn(&self, schemas: &[SchemaRecord]) {
+        self.schemas.learn(schemas);
     }
 
     async fn freeze(&self, table: &str, events: &[&StoredEvent]) -> Result<Frozen, SinkError> {
-        let table = self.settings().table(table);
-        if events.len() > ROWS_MAX {
-            let message =
-                format!("{} rows are more than one block of {ROWS_MAX}: lower OUTBOX_BATCH_ROWS_MAX", events.len());
-            return Err(SinkError::stop("freeze", message));
-        }
-        let definition = self.definition("freeze", &table).await?;
-        let columns = definition.filled();
-        let statement = Statement {
-            format: Format::of(&columns),
-            columns,
-            settings: statement::insert_settings(definition.version, self.settings().delivery),
-            exactly_once: self.exactly_once(),
-            definition: definition.fingerprint(),
-            window: definition.table.window(),
-            views: !definition.views.is_empty(),
-            table: table.clone(),
-        };
-        let mark = self.mark(&table).await?;
-        statement::freeze(&statement, &mark)
+        self.freeze_events(table, events).await
     }
 
     /// Decides between a re-send and a read-back, as the module `recover` says.
@@ -349,6 +379,18 @@ impl fmt::Debug for ClickHouseSink {
 /// How the query ids of a part's sends begin, whichever relay sends it.
 pub(crate) fn query_id_prefix(token: Uuid) -> String {
     format!("outbox-{token}-")
+}
+
+/// Turns the row's number in the body, which `Explain` has put into the error, into the event's id.
+fn name_bad_row(error: SinkError, events: &[StoredEvent]) -> SinkError {
+    let row = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<BadRow>());
+    match row.and_then(|BadRow(row)| events.get(row.checked_sub(1)?)) {
+        Some(stored) => {
+            let id = stored.event.id;
+            error.with_bad_ids(vec![id])
+        }
+        None => error,
+    }
 }
 
 fn body(operation: &'static str, statement: &Statement, events: &[StoredEvent]) -> Result<Bytes, SinkError> {

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use outbox_core::{Frozen, Part, SinkError};
 use serde::{Deserialize, Serialize};
 
-use crate::TableName;
 use crate::columns::{Column, ID_COLUMN};
+use crate::definition::Definition;
 use crate::encode::Format;
 use crate::observe::Start;
 use crate::settings::Delivery;
+use crate::{ClickHouseSettings, TableName, types};
 
 /// The most rows of an INSERT: one INSERT must be one block, or a retry that is cut differently doubles rows.
 pub(crate) const ROWS_MAX: usize = 1_000_000;
@@ -34,8 +35,26 @@ pub(crate) struct Statement {
     pub(crate) definition: String,
     /// How many blocks the table remembers tokens for.
     pub(crate) window: u64,
+    /// For how many seconds; None: for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) window_seconds: Option<u64>,
     /// Whether materialized views read from the table.
     pub(crate) views: bool,
+    /// The host whose table alone remembers the token; None: any host will do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) host: Option<String>,
+    /// The cluster of a Distributed table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cluster: Option<String>,
+    /// Its local table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) local: Option<TableName>,
+    /// The stamp of the table's definition.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) stamp: String,
+    /// Whether Keeper remembers the token, for all replicas.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) replicated: bool,
 }
 
 impl Statement {
@@ -47,7 +66,21 @@ impl Statement {
 
     /// Whether the rows can be found again by their ids.
     pub(crate) fn has_ids(&self) -> bool {
-        self.columns.iter().any(|column| column.name == ID_COLUMN)
+        self.has(ID_COLUMN)
+    }
+
+    /// Whether the columns can still take what the statement brings. The server would not ask: where it converts, a number that
+    /// is too large for its column becomes another one.
+    pub(crate) fn still_fits(&self, definition: &Definition) -> bool {
+        self.columns.iter().all(|column| {
+            let now = definition.column(&column.name).filter(|row| row.takes_values());
+            now.is_some_and(|now| types::holds(&column.server_type, &now.server_type))
+        })
+    }
+
+    /// Whether a piece of the envelope fills this column.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.columns.iter().any(|column| column.name == name && !column.payload)
     }
 }
 
@@ -58,6 +91,9 @@ pub(crate) struct Mark {
     pub(crate) start: Start,
     /// How many blocks had been written to the table.
     pub(crate) blocks: i64,
+    /// When it was, by the server's clock, in seconds.
+    #[serde(default)]
+    pub(crate) at: u32,
 }
 
 /// Both texts of a [`Frozen`].
@@ -82,36 +118,51 @@ pub(crate) fn thaw(operation: &'static str, part: &Part) -> Result<(Statement, M
 
 /// The settings that are sent with every INSERT. What a server does by default has changed between releases
 /// (`async_insert` became 1 in 26.2), so each that matters is spelled out.
-pub(crate) fn insert_settings(version: (u32, u32), delivery: Delivery) -> BTreeMap<String, String> {
-    let mut settings: BTreeMap<String, String> = [
-        ("async_insert", "0"),
-        ("wait_for_async_insert", "1"),
-        ("insert_deduplicate", "1"),
-        ("deduplicate_blocks_in_dependent_materialized_views", "1"),
-        ("distributed_foreground_insert", "1"),
-        ("input_format_parallel_parsing", "0"),
-        // A profile that allows errors would drop bad rows and answer 200.
-        ("input_format_allow_errors_num", "0"),
-        ("input_format_allow_errors_ratio", "0"),
-        ("input_format_with_names_use_header", "1"),
-        ("input_format_with_types_use_header", "1"),
-        ("input_format_skip_unknown_fields", "0"),
-        ("input_format_null_as_default", "1"),
-        ("input_format_defaults_for_omitted_fields", "1"),
-        ("date_time_input_format", "best_effort"),
-    ]
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .into();
+pub(crate) fn insert_settings(version: (u32, u32), chosen: &ClickHouseSettings) -> BTreeMap<String, String> {
+    let mut settings = chosen.insert_settings.clone();
+    settings.extend(
+        [
+            ("async_insert", "0"),
+            ("wait_for_async_insert", "1"),
+            ("insert_deduplicate", "1"),
+            ("deduplicate_blocks_in_dependent_materialized_views", "1"),
+            ("distributed_foreground_insert", "1"),
+            ("input_format_parallel_parsing", "0"),
+            // A profile that allows errors would drop bad rows and answer 200.
+            ("input_format_allow_errors_num", "0"),
+            ("input_format_allow_errors_ratio", "0"),
+            ("input_format_with_names_use_header", "1"),
+            ("input_format_with_types_use_header", "1"),
+            ("input_format_skip_unknown_fields", "0"),
+            ("input_format_null_as_default", "1"),
+            ("input_format_defaults_for_omitted_fields", "1"),
+            // Without it the values of a Nested column are lost in silence.
+            ("input_format_import_nested_json", "1"),
+            ("date_time_input_format", "best_effort"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned())),
+    );
     for (name, value) in [
         ("max_insert_block_size", BLOCK_ROWS),
         ("min_insert_block_size_rows", BLOCK_ROWS),
         ("min_insert_block_size_bytes", BLOCK_BYTES),
+        ("max_partitions_per_insert_block", chosen.insert_partitions_max),
     ] {
         settings.insert(name.to_owned(), value.to_string());
     }
     // Older servers answer "unknown setting".
-    if version >= (26, 2) && delivery == Delivery::ExactlyOnce {
-        settings.insert("deduplicate_insert".to_owned(), "enable".to_owned());
+    let mut since = |minimum: (u32, u32), name: &str, value: &str| {
+        if version >= minimum {
+            settings.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+        }
+    };
+    // Its 20 retries keep an INSERT on a read-only replica hanging for more than two minutes (measured).
+    since((23, 2), "insert_keeper_max_retries", "4");
+    since((23, 5), "input_format_json_ignore_unknown_keys_in_named_tuple", "0");
+    // A time that its column cannot hold is refused, and not bent into another one.
+    since((24, 1), "date_time_overflow_behavior", "throw");
+    if chosen.delivery == Delivery::ExactlyOnce {
+        since((26, 2), "deduplicate_insert", "enable");
     }
     settings
 }
@@ -122,8 +173,20 @@ mod tests {
 
     #[test]
     fn a_setting_goes_only_to_servers_that_know_it() {
-        let sent = |version| insert_settings(version, Delivery::ExactlyOnce).contains_key("deduplicate_insert");
+        let chosen = ClickHouseSettings::new();
+        let sent = |version| insert_settings(version, &chosen).contains_key("deduplicate_insert");
         assert!(sent((26, 2)) && sent((27, 1)) && !sent((26, 1)) && !sent((25, 8)));
+    }
+
+    #[test]
+    fn a_setting_of_one_s_own_goes_along_and_never_wins_over_what_is_decided() {
+        let chosen = ClickHouseSettings::new().insert_setting("insert_quorum", "auto").expect("allowed");
+        let chosen = chosen.insert_setting("insert_keeper_max_retries", "9").expect("allowed").insert_partitions_max(7);
+        let settings = insert_settings((26, 7), &chosen);
+        assert_eq!(settings["insert_quorum"], "auto");
+        assert_eq!(settings["insert_keeper_max_retries"], "9");
+        assert_eq!(settings["max_partitions_per_insert_block"], "7");
+        assert!(chosen.insert_setting("async_insert", "1").is_err());
     }
 
     #[test]
@@ -131,12 +194,18 @@ mod tests {
         let statement = Statement {
             table: TableName::new("db", "event_log"),
             format: Format::RowBinary,
-            columns: vec![Column { name: "event_id".into(), server_type: "UUID".into() }],
-            settings: insert_settings((26, 7), Delivery::ExactlyOnce),
+            columns: vec![Column::envelope("event_id", "UUID")],
+            settings: insert_settings((26, 7), &ClickHouseSettings::new()),
             exactly_once: true,
             definition: "f".into(),
             window: 10_000,
+            window_seconds: None,
             views: false,
+            host: None,
+            cluster: None,
+            local: None,
+            stamp: String::new(),
+            replicated: false,
         };
         let text = serde_json::to_string(&statement).expect("plain data");
         assert!(

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::{Frozen, Part, Retry, StoredEvent};
+use crate::{Frozen, Part, Retry, SchemaRecord, StoredEvent};
 
 /// Delivers parts to a destination. Only [`deliver`](Sink::deliver) has to be written.
 ///
@@ -64,6 +64,26 @@ pub trait Sink: Send + Sync + 'static {
         std::future::ready(Ok(Frozen::default()))
     }
 
+    /// Cuts events that are bound for one table into groups that each become a part: what the destination takes in one
+    /// statement. Positions into `events`, each exactly once, ascending within a group. Default: one group.
+    ///
+    /// # Errors
+    /// A [`SinkError`] when it cannot be decided now. Nothing was sent.
+    fn divide(
+        &self,
+        table: &str,
+        events: &[&StoredEvent],
+    ) -> impl Future<Output = Result<Vec<Vec<usize>>, SinkError>> + Send {
+        let _ = table;
+        std::future::ready(Ok(vec![(0..events.len()).collect()]))
+    }
+
+    /// Is told what is known about event types: before the check, and again when the relay has read them anew. Default:
+    /// a sink that needs no schemas.
+    fn learn(&self, schemas: &[SchemaRecord]) {
+        let _ = schemas;
+    }
+
     /// Finds out what became of an earlier send of this part whose outcome is unknown. Default: send it again.
     ///
     /// # Errors
@@ -102,6 +122,13 @@ pub enum SinkErrorKind {
     Stop,
     /// The destination refuses some of the rows.
     BadRows,
+    /// The destination answers and cannot take this part now: it is read-only, a replica has lost its coordinator, a
+    /// materialized view throws. The outcome is unknown: the same part again, while the others go on; after a number of
+    /// tries it is parked.
+    Environment,
+    /// The destination answers something that the sink does not know. Treated as [`Environment`](Self::Environment):
+    /// nothing is given up because it was not foreseen.
+    Unforeseen,
 }
 
 /// A sink's failure. `Display` says what happened and what to do; it never holds a payload or a password.
@@ -112,6 +139,8 @@ pub struct SinkError {
     operation: Cow<'static, str>,
     message: Cow<'static, str>,
     code: Option<i32>,
+    host: Option<String>,
+    query_id: Option<String>,
     bad: Vec<Uuid>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -124,8 +153,8 @@ impl SinkError {
         message: impl Into<Cow<'static, str>>,
     ) -> Self {
         let retry = match kind {
-            SinkErrorKind::Unknown | SinkErrorKind::Busy => Retry::Later,
             SinkErrorKind::Stop | SinkErrorKind::BadRows => Retry::Never,
+            _ => Retry::Later,
         };
         Self {
             kind,
@@ -133,6 +162,8 @@ impl SinkError {
             operation: operation.into(),
             message: message.into(),
             code: None,
+            host: None,
+            query_id: None,
             bad: Vec::new(),
             source: None,
         }
@@ -153,10 +184,34 @@ impl SinkError {
         Self { bad: ids, ..Self::new(SinkErrorKind::BadRows, "deliver", message) }
     }
 
+    /// The same failure as another kind: whoever knows more of the circumstances may judge it otherwise.
+    #[must_use]
+    pub fn with_kind(self, kind: SinkErrorKind) -> Self {
+        Self { kind, retry: Self::new(kind, "", "").retry, ..self }
+    }
+
     /// Adds the destination's own error number.
     #[must_use]
     pub fn with_code(self, code: i32) -> Self {
         Self { code: Some(code), ..self }
+    }
+
+    /// Adds the host that answered, or did not.
+    #[must_use]
+    pub fn with_host(self, host: impl Into<String>) -> Self {
+        Self { host: Some(host.into()), ..self }
+    }
+
+    /// Adds the id under which the destination's own log has the request.
+    #[must_use]
+    pub fn with_query_id(self, id: impl Into<String>) -> Self {
+        Self { query_id: Some(id.into()), ..self }
+    }
+
+    /// Names the rows at fault, by event id.
+    #[must_use]
+    pub fn with_bad_ids(self, ids: Vec<Uuid>) -> Self {
+        Self { bad: ids, ..self }
     }
 
     /// Adds the cause.
@@ -187,6 +242,24 @@ impl SinkError {
     #[must_use]
     pub fn code(&self) -> Option<i32> {
         self.code
+    }
+
+    /// The host that answered, or did not, where the sink knows several.
+    #[must_use]
+    pub fn host(&self) -> Option<&str> {
+        self.host.as_deref()
+    }
+
+    /// The id under which the destination's own log has the request. Not in the text: it differs each time.
+    #[must_use]
+    pub fn query_id(&self) -> Option<&str> {
+        self.query_id.as_deref()
+    }
+
+    /// What happened and what to do, without the operation and the code.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
     }
 
     /// The ids of the rows at fault, where the destination named them.
@@ -223,6 +296,14 @@ pub trait DynSink: Send + Sync + 'static {
     fn check(&self) -> BoxFuture<'_, Result<(), SinkError>>;
     /// [`Sink::freeze`]
     fn freeze<'a>(&'a self, table: &'a str, events: &'a [&'a StoredEvent]) -> BoxFuture<'a, Result<Frozen, SinkError>>;
+    /// [`Sink::divide`]
+    fn divide<'a>(
+        &'a self,
+        table: &'a str,
+        events: &'a [&'a StoredEvent],
+    ) -> BoxFuture<'a, Result<Vec<Vec<usize>>, SinkError>>;
+    /// [`Sink::learn`]
+    fn learn(&self, schemas: &[SchemaRecord]);
     /// [`Sink::recover`]
     fn recover<'a>(&'a self, part: &'a Part) -> BoxFuture<'a, Result<Recovery, SinkError>>;
 }
@@ -236,6 +317,16 @@ impl<S: Sink> DynSink for S {
     }
     fn freeze<'a>(&'a self, table: &'a str, events: &'a [&'a StoredEvent]) -> BoxFuture<'a, Result<Frozen, SinkError>> {
         Box::pin(Sink::freeze(self, table, events))
+    }
+    fn divide<'a>(
+        &'a self,
+        table: &'a str,
+        events: &'a [&'a StoredEvent],
+    ) -> BoxFuture<'a, Result<Vec<Vec<usize>>, SinkError>> {
+        Box::pin(Sink::divide(self, table, events))
+    }
+    fn learn(&self, schemas: &[SchemaRecord]) {
+        Sink::learn(self, schemas);
     }
     fn recover<'a>(&'a self, part: &'a Part) -> BoxFuture<'a, Result<Recovery, SinkError>> {
         Box::pin(Sink::recover(self, part))

@@ -13,6 +13,7 @@
 //!   +-------------- Settle, or Release when a part failed <--------+
 //! ```
 
+mod bisect;
 mod hold;
 mod vocabulary;
 mod work;
@@ -26,7 +27,7 @@ use outbox_core::{
 };
 
 pub(crate) use self::vocabulary::{Aside, Command, Exit, Fact, Group, Policy};
-use self::work::{Current, Failure, FailureKind, Work, part};
+use self::work::{Current, Failure, FailureKind, Fault, Work, part};
 
 /// See the module.
 #[derive(Debug)]
@@ -121,9 +122,9 @@ impl Machine {
             Fact::Read(events) => self.group(events, now),
             Fact::Frozen { records, failed } => {
                 for (group, error) in failed {
-                    let broken = matches!(error.kind(), SinkErrorKind::Stop | SinkErrorKind::BadRows);
-                    if !(broken && self.park(None, group, &error)) {
-                        self.note(&error);
+                    let fault = self.fault(&error);
+                    if !(matches!(fault, Fault::Table | Fault::Rows) && self.park(None, group, &error)) {
+                        self.note(&error, fault.failure());
                     }
                 }
                 if let Some(work) = &mut self.work {
@@ -264,19 +265,40 @@ impl Machine {
     }
 
     fn sink_failed(&mut self, error: &SinkError, now: Moment) -> Command {
-        let broken = matches!(error.kind(), SinkErrorKind::Stop | SinkErrorKind::BadRows);
         let current = self.work.as_mut().and_then(|work| work.current.take());
-        if let Some(Current { part, ordinals }) = current.filter(|_| broken) {
-            // The fault is in this part or its table: the others may go through.
-            if self.park(Some(part.id.no), Group { table: part.table, ordinals }, error) {
-                return self.next_part(now);
+        let fault = self.fault(error);
+        match (current, fault) {
+            (Some(current), Fault::Rows) => return self.bad_rows(current, error, now),
+            (Some(Current { part, ordinals }), Fault::Table) => {
+                // The fault is in this part or its table: the others may go through.
+                if self.park(Some(part.id.no), Group { table: part.table, ordinals }, error) {
+                    return self.next_part(now);
+                }
             }
+            _ => {}
         }
-        self.note(error);
+        self.note(error, fault.failure());
         match self.work.as_ref().map(|work| work.failure.clone()) {
-            Some(_) if broken => self.next_part(now),
+            Some(_) if !matches!(fault, Fault::Destination(_)) => self.next_part(now),
             Some(Some(failure)) => self.release(failure),
             _ => Command::Claim,
+        }
+    }
+
+    /// Whose fault a failure is, and so what else can go on.
+    fn fault(&self, error: &SinkError) -> Fault {
+        let tries = self.work.as_ref().map_or(0, |work| work.claim.attempt);
+        match error.kind() {
+            SinkErrorKind::BadRows => Fault::Rows,
+            SinkErrorKind::Stop => Fault::Table,
+            SinkErrorKind::Environment | SinkErrorKind::Unforeseen => match () {
+                () if tries >= self.policy.attempts_max => Fault::Table,
+                // Nothing may overtake.
+                () if self.policy.ordered => Fault::Destination(FailureKind::Later),
+                () => Fault::Part,
+            },
+            SinkErrorKind::Busy => Fault::Destination(FailureKind::Busy),
+            _ => Fault::Destination(FailureKind::Later),
         }
     }
 
@@ -305,12 +327,7 @@ impl Machine {
     }
 
     /// Keeps the worst failure of the batch.
-    fn note(&mut self, error: &SinkError) {
-        let kind = match error.kind() {
-            SinkErrorKind::Busy => FailureKind::Busy,
-            SinkErrorKind::Stop | SinkErrorKind::BadRows => FailureKind::Parked,
-            _ => FailureKind::Later,
-        };
+    fn note(&mut self, error: &SinkError, kind: FailureKind) {
         let failure = Failure { kind, retry: error.retry(), message: error.to_string() };
         if let Some(work) = &mut self.work {
             match &work.failure {
@@ -324,6 +341,10 @@ impl Machine {
         self.failed = Some(failure.message.clone());
         let delay = match failure.kind {
             FailureKind::Parked => self.policy.parked_delay,
+            FailureKind::Alone => {
+                let tries = self.work.as_ref().map_or(1, |work| work.claim.attempt);
+                self.policy.backoff.wait(tries.unsigned_abs(), self.rng.f64())
+            }
             FailureKind::Later | FailureKind::Busy => {
                 self.failures = self.failures.saturating_add(1);
                 let backoff = match failure.kind {

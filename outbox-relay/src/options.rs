@@ -30,6 +30,11 @@ const PLAN_BATCHES: u32 = 20;
 const PRUNE_INTERVAL: Duration = Duration::from_secs(5);
 /// When a batch that waits for a person is tried again.
 const PARKED_DELAY: Duration = Duration::from_secs(60);
+/// How often a batch is claimed before a part is parked whose failure the sink does not know, or which is its surroundings'
+/// fault: three minutes with the default waits.
+const ATTEMPTS_MAX: i32 = 10;
+/// How many bad rows of a batch are picked out: more of them are not the rows' fault, and each costs a few sends.
+const BAD_ROWS_MAX: u32 = 100;
 /// Back-pressure is waited out longer than a failure, by this factor.
 const BUSY_FACTOR: u32 = 4;
 /// A part is sent only while at least this share of its lease is left.
@@ -228,6 +233,8 @@ impl RelayOptions {
             backoff: Backoff::new(self.retry_min, self.retry_max),
             busy_backoff: Backoff::new(self.retry_min * BUSY_FACTOR, self.retry_max * BUSY_FACTOR),
             parked_delay: PARKED_DELAY,
+            attempts_max: ATTEMPTS_MAX,
+            bad_rows_max: BAD_ROWS_MAX,
             poll_interval: self.poll_interval,
             ordered: self.ordered,
             prune_interval: prunes.then_some(PRUNE_INTERVAL),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use outbox_core::{BoxFuture, Clock, DynSink, Route, RouteStart, Sink, Store};
+use outbox_core::{BoxFuture, Clock, DynSink, EventSchema, Route, RouteStart, SchemaRecord, Sink, Store};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -67,6 +67,7 @@ impl Relay {
         RelayBuilder {
             store,
             sink: None,
+            schemas: Vec::new(),
             options: RelayOptions::default(),
             wake: Arc::default(),
             forwarders: Vec::new(),
@@ -138,6 +139,7 @@ impl Relay {
 pub struct RelayBuilder<S> {
     store: S,
     sink: Option<Arc<dyn DynSink>>,
+    schemas: Vec<SchemaRecord>,
     options: RelayOptions,
     wake: Arc<Notify>,
     forwarders: Vec<BoxFuture<'static, ()>>,
@@ -154,6 +156,15 @@ impl<S: Store> RelayBuilder<S> {
     #[must_use]
     pub fn sink(mut self, sink: impl Sink) -> Self {
         self.sink = Some(Arc::new(sink));
+        self
+    }
+
+    /// Registers what is known of the event types of `E` when the relay starts: layout, columns, and what their table is made
+    /// from. A relay of another process, `outbox run` say, then knows them without the Rust type. Events in the layout
+    /// `context` need no registration.
+    #[must_use]
+    pub fn schema<E: EventSchema + ?Sized>(mut self) -> Self {
+        self.schemas.extend(SchemaRecord::of::<E>());
         self
     }
 
@@ -320,6 +331,11 @@ impl<S: Store> RelayBuilder<S> {
             // Whatever an earlier configuration has left behind. A relay that refuses says so again in a moment.
             self.store.set_full(false).await.map_err(RelayError::Store)?;
         }
+        if !self.schemas.is_empty() {
+            self.store.register(&self.schemas).await.map_err(RelayError::Store)?;
+        }
+        // What other services have registered, too: their events come along.
+        sink.learn(&self.store.schemas().await.map_err(RelayError::Store)?);
         sink.check().await.map_err(RelayError::Sink)?;
         let (phase, _) = watch::channel(Phase::Running);
         let counters = Arc::<Counters>::default();

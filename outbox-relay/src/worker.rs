@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use outbox_core::{
-    Claim, Clock, DynSink, Hold, Part, PartDraft, Recovery, Release, SinkError, Store, StoreError, StoreErrorKind,
+    Claim, Clock, DynSink, Hold, Part, PartDraft, Recovery, Release, SinkError, SinkErrorKind, Store, StoreError,
+    StoreErrorKind,
 };
 use tokio::sync::{Notify, watch};
 use tracing::Instrument;
@@ -212,8 +213,8 @@ impl<S: Store, C: Clock> Worker<S, C> {
     async fn freeze(&mut self, claim: &Claim, groups: Vec<Group>) -> Fact {
         let (mut drafts, mut failed) = (Vec::new(), Vec::new());
         for group in groups {
-            match self.draft(claim, group.clone()).await {
-                Ok(Ok(draft)) => drafts.push(draft),
+            match self.drafts(claim, &group).await {
+                Ok(Ok(more)) => drafts.extend(more),
                 Ok(Err(error)) => {
                     self.alarm(&error, "a part cannot be frozen");
                     failed.push((group, error));
@@ -226,6 +227,41 @@ impl<S: Store, C: Clock> Worker<S, C> {
         }
         let records = self.store.freeze(claim, drafts).await;
         self.told(records, |records| Fact::Frozen { records, failed })
+    }
+
+    /// The parts of the events for one table. When they cannot be frozen, what is known of event types may be out of date.
+    async fn drafts(&mut self, claim: &Claim, group: &Group) -> Result<Result<Vec<PartDraft>, SinkError>, Fact> {
+        let drafts = self.divided(claim, group).await?;
+        let stopped = drafts.as_ref().is_err_and(|error| error.kind() == SinkErrorKind::Stop);
+        if !stopped {
+            return Ok(drafts);
+        }
+        match self.store.schemas().await {
+            Ok(schemas) => self.sink.learn(&schemas),
+            Err(error) => return Err(self.told(Err(error), |()| Fact::LeaseExpired)),
+        }
+        self.divided(claim, group).await
+    }
+
+    async fn divided(&mut self, claim: &Claim, group: &Group) -> Result<Result<Vec<PartDraft>, SinkError>, Fact> {
+        let (sink, events) = (Arc::clone(&self.sink), self.machine.events());
+        let divided = async {
+            let chosen: Vec<_> = group.ordinals.iter().filter_map(|ordinal| events.get(*ordinal as usize)).collect();
+            sink.divide(&group.table, &chosen).await
+        };
+        let groups = match self.leased(claim, divided).await? {
+            Ok(groups) => groups,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut drafts = Vec::new();
+        for positions in groups {
+            let ordinals = positions.into_iter().filter_map(|at| group.ordinals.get(at).copied()).collect();
+            match self.draft(claim, Group { table: group.table.clone(), ordinals }).await? {
+                Ok(draft) => drafts.push(draft),
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        Ok(Ok(drafts))
     }
 
     async fn replace(&mut self, claim: &Claim, no: i32, groups: Vec<Group>) -> Fact {
@@ -390,12 +426,13 @@ impl<S: Store, C: Clock> Worker<S, C> {
     fn alarm(&mut self, error: &SinkError, message: &'static str) {
         Counters::add(&self.counters.failures, 1);
         let (kind, code) = (format!("{:?}", error.kind()), error.code());
+        let (host, query_id) = (error.host(), error.query_id());
         // Every batch of a broken table says the same: once in full, which may be a whole CREATE TABLE, then short.
         let text = error.to_string();
         let shown = if self.last_alarm == text { "as before" } else { text.as_str() };
         match error.retry() {
-            outbox_core::Retry::Never => tracing::error!(error = shown, kind, code, "{message}"),
-            _ => tracing::warn!(error = shown, kind, code, "{message}"),
+            outbox_core::Retry::Never => tracing::error!(error = shown, kind, code, host, query_id, "{message}"),
+            _ => tracing::warn!(error = shown, kind, code, host, query_id, "{message}"),
         }
         self.last_alarm = text;
     }

@@ -5,7 +5,7 @@ use std::thread;
 use crate::cargo::{self, Helpers};
 use crate::compose::{self, Containers};
 use crate::error::{Error, Result};
-use crate::local::{ClickHouse, Durability, MariaDb, Postgres};
+use crate::local::{ClickHouse, Config, Durability, MariaDb, Postgres};
 use crate::programs::Programs;
 
 /// What the tests need.
@@ -186,7 +186,7 @@ fn start(service: Service, programs: &Programs) -> Result<Running> {
             (server.url(), Server::MySql(server))
         }
         (Service::ClickHouse, Programs { clickhouse: Some(programs), .. }) => {
-            let server = ClickHouse::start(programs.clone(), None)?;
+            let server = ClickHouse::start(programs.clone(), &Config::default())?;
             (server.endpoint().url().to_owned(), Server::ClickHouse(server))
         }
         _ => unreachable!("the programs of every service were provided"),

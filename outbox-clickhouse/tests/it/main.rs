@@ -5,7 +5,12 @@
 mod check;
 mod crash;
 mod deliver;
+mod disk;
+mod distributed;
+mod evolution;
 mod fake;
+mod hosts;
+mod layout;
 mod protocol;
 mod recover;
 mod support;

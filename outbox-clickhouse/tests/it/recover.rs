@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use outbox_clickhouse::ClickHouseSink;
-use outbox_core::{Recovery, Sink, SinkErrorKind};
+use outbox_core::{Part, Recovery, Sink, SinkErrorKind};
 use outbox_test::databases::ClickHouseDatabase;
 use outbox_test::proxy::{FaultProxy, Mode};
 use outbox_test::servers::PrivateClickHouse;
@@ -127,7 +127,7 @@ async fn a_broken_view_holds_the_part_and_its_repair_completes_it() {
     let sink = ClickHouseSink::new(sink.settings().clone());
     let part = part(&sink, events(10)).await;
     let refused = sink.deliver(&part).await.unwrap_err();
-    assert_eq!(refused.kind(), SinkErrorKind::Unknown, "the source has the rows: {refused}");
+    assert_eq!(refused.kind(), SinkErrorKind::Environment, "the source has the rows: {refused}");
     assert!(refused.to_string().contains("in the materialized view"), "{refused}");
     assert!(!format!("{refused:?}").contains("@example.org"), "{refused:?}");
     assert_eq!(sink.recover(&again(&part)).await.unwrap(), Recovery::Resend);
@@ -167,4 +167,24 @@ async fn an_earlier_send_that_still_runs_is_ended_before_the_read_back() {
     sending.abort();
     deliver_like_a_relay(&sink, again(&part)).await;
     assert_eq!(counts(&database).await, (5, 5));
+}
+
+#[tokio::test]
+async fn rows_that_are_refused_after_an_unresolved_send_are_looked_for_before_they_are_picked_out() {
+    let database = ClickHouseDatabase::create().await;
+    let sink = sink(&database).await;
+    let first = part(&sink, events(10)).await;
+    // The first send arrived and its reply was lost; then somebody made the table refuse what it has.
+    sink.deliver(&first).await.unwrap();
+    database.query("ALTER TABLE event_log ADD CONSTRAINT picky CHECK environment != 'test'").await;
+    let looked = Part { replay: true, ..again(&first) };
+    assert_eq!(sink.recover(&looked).await.unwrap(), Recovery::Delivered, "picking them out would double them");
+    // Nothing of this one arrived, and it never will as it is.
+    let second = part(&sink, events(10)).await;
+    let refused = sink.deliver(&second).await.unwrap_err();
+    assert_eq!((refused.kind(), refused.code()), (SinkErrorKind::BadRows, Some(469)), "{refused}");
+    assert_eq!(refused.bad_ids(), [second.events[0].event.id]);
+    let looked = Part { replay: true, ..again(&second) };
+    assert_eq!(sink.recover(&looked).await.unwrap(), Recovery::Replace { landed: vec![] });
+    assert_eq!(counts(&database).await, (10, 10));
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use chrono::{DateTime, SubsecRound, Utc};
 use outbox_clickhouse::{ClickHouseSettings, ClickHouseSink};
 use outbox_core::{
-    BatchId, EncodeError, Event, EventLog, EventSchema, EventType, Part, PartId, Recovery, Route, Sink, StoredEvent,
+    BatchId, ColumnRecord, DdlRecord, EncodeError, Event, EventLog, EventSchema, EventType, Layout, Part, PartId,
+    Recovery, Route, SchemaRecord, Sink, StoredEvent,
 };
 use outbox_test::databases::ClickHouseDatabase;
 use serde::Deserialize;
@@ -71,11 +72,20 @@ pub(crate) async fn part(sink: &ClickHouseSink, events: Vec<StoredEvent>) -> Par
 }
 
 pub(crate) async fn try_part(sink: &ClickHouseSink, events: Vec<StoredEvent>) -> Result<Part, outbox_core::SinkError> {
-    let frozen = sink.freeze("event_log", &events.iter().collect::<Vec<_>>()).await?;
+    part_for(sink, "event_log", events).await
+}
+
+/// A part for a table, frozen now.
+pub(crate) async fn part_for(
+    sink: &ClickHouseSink,
+    table: &str,
+    events: Vec<StoredEvent>,
+) -> Result<Part, outbox_core::SinkError> {
+    let frozen = sink.freeze(table, &events.iter().collect::<Vec<_>>()).await?;
     Ok(Part {
         id: PartId { batch: BatchId(1), no: 0 },
         route: Route::default(),
-        table: "event_log".to_owned(),
+        table: table.to_owned(),
         token: Uuid::new_v4(),
         fence: 1,
         events: events.into(),
@@ -107,15 +117,46 @@ pub(crate) async fn deliver_like_a_relay(sink: &ClickHouseSink, first: Part) -> 
     }
 }
 
+/// A schema in the layout `columns`.
+pub(crate) fn visits_schema() -> SchemaRecord {
+    let column = |(name, ty): (&str, &str)| ColumnRecord {
+        name: name.into(),
+        ty: ty.into(),
+        codec: None,
+        default: None,
+        comment: None,
+    };
+    let columns =
+        [("visits", "UInt32"), ("path", "String"), ("price", "Decimal(9, 2)"), ("seen_at", "DateTime64(6, 'UTC')")];
+    SchemaRecord {
+        event_type: "page_seen".into(),
+        version: 1,
+        table: "page_seen".into(),
+        layout: Layout::Columns,
+        columns: columns.map(column).into(),
+        ddl: DdlRecord { order_by: Some("event_date_time, event_id".into()), ..DdlRecord::default() },
+    }
+}
+
+/// An event of that schema.
+pub(crate) fn visit(visits: u64) -> StoredEvent {
+    let mut event = Event::stored(Uuid::now_v7(), "page_seen".into(), 1, Utc::now().trunc_subsecs(6));
+    event.table = "page_seen".into();
+    event.environment = "test".into();
+    event.payload =
+        format!(r#"{{"visits":{visits},"path":"/","price":"0.5","seen_at":"2023-11-14T22:13:20.000001Z"}}"#);
+    StoredEvent { seq: i64::try_from(visits % 1000).unwrap() + 1, event }
+}
+
 /// One try; `Some` is a part that stands in for this one.
-async fn step(sink: &ClickHouseSink, part: &Part) -> Result<Option<Part>, outbox_core::SinkError> {
+pub(crate) async fn step(sink: &ClickHouseSink, part: &Part) -> Result<Option<Part>, outbox_core::SinkError> {
     if part.resend {
         match sink.recover(part).await? {
             Recovery::Resend => {}
             Recovery::Delivered => return Ok(None),
             Recovery::Replace { landed } => {
                 let rest = part.events.iter().filter(|stored| !landed.contains(&stored.event.id)).cloned().collect();
-                return try_part(sink, rest).await.map(Some);
+                return part_for(sink, &part.table, rest).await.map(Some);
             }
         }
     }

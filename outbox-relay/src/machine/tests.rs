@@ -8,13 +8,15 @@ use super::*;
 
 const LEASE: Duration = Duration::from_secs(30);
 
-fn policy() -> Policy {
+pub(super) fn policy() -> Policy {
     Policy {
         lease: LEASE,
         lease_margin: Duration::from_secs(3),
         backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
         busy_backoff: Backoff::new(Duration::from_secs(4), Duration::from_secs(240)),
         parked_delay: Duration::from_secs(60),
+        attempts_max: 10,
+        bad_rows_max: 100,
         poll_interval: Duration::from_millis(200),
         ordered: false,
         prune_interval: Some(Duration::from_secs(5)),
@@ -22,15 +24,15 @@ fn policy() -> Policy {
     }
 }
 
-fn machine() -> Machine {
+pub(super) fn machine() -> Machine {
     Machine::new(policy(), 7)
 }
 
-fn at(secs: u64) -> Moment {
+pub(super) fn at(secs: u64) -> Moment {
     Moment::new(Duration::from_secs(secs))
 }
 
-fn event(table: &str) -> StoredEvent {
+pub(super) fn event(table: &str) -> StoredEvent {
     let mut event = Event::stored(Uuid::now_v7(), "seen".into(), 1, Utc::now());
     event.table = table.into();
     StoredEvent { seq: 1, event }
@@ -48,12 +50,12 @@ fn no_table() -> SinkError {
     SinkError::stop("insert", "no such table").with_code(60)
 }
 
-fn record(no: i32, table: &str, ordinals: &[u32]) -> PartRecord {
+pub(super) fn record(no: i32, table: &str, ordinals: &[u32]) -> PartRecord {
     let draft = PartDraft { table: table.into(), ordinals: ordinals.into(), frozen: Frozen::default() };
     PartRecord { no, token: Uuid::new_v4(), done: false, draft }
 }
 
-fn claim(rows: u32, parts: Vec<PartRecord>) -> Claim {
+pub(super) fn claim(rows: u32, parts: Vec<PartRecord>) -> Claim {
     Claim {
         batch: BatchId(9),
         route: Route::default(),
@@ -69,7 +71,7 @@ fn claim(rows: u32, parts: Vec<PartRecord>) -> Claim {
     }
 }
 
-fn claimed(machine: &mut Machine, claim: Claim) {
+pub(super) fn claimed(machine: &mut Machine, claim: Claim) {
     let command = machine.step(Fact::Claimed { claim: Some(claim), asked: at(0) }, at(0));
     assert!(matches!(command, Command::Read), "{command:?}");
 }

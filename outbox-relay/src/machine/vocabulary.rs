@@ -20,6 +20,10 @@ pub(crate) struct Policy {
     pub busy_backoff: Backoff,
     /// When a batch that waits for a person is tried again.
     pub parked_delay: Duration,
+    /// How often a batch is claimed before what the sink does not foresee is parked.
+    pub attempts_max: i32,
+    /// How many bad rows of a batch are picked out before the rest of their table is parked.
+    pub bad_rows_max: u32,
     /// How long to wait at most when there is nothing to do.
     pub poll_interval: Duration,
     /// Whether the route is delivered in order.

@@ -20,6 +20,8 @@ pub(super) struct Work {
     /// Tables of which something was put aside from this batch.
     pub(super) parked: Vec<String>,
     pub(super) failure: Option<Failure>,
+    /// How many rows of this batch were found to be bad.
+    pub(super) dead: u32,
 }
 
 /// The part that is with the sink.
@@ -42,6 +44,7 @@ impl Work {
             asides: VecDeque::new(),
             parked: Vec::new(),
             failure: None,
+            dead: 0,
         }
     }
 }
@@ -56,11 +59,37 @@ pub(super) struct Failure {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum FailureKind {
+    /// The batch is tried again by itself, after longer and longer waits; other batches go on.
+    Alone,
     /// The batch waits for a person; other batches go on.
     Parked,
     /// The destination is unwell: every batch waits.
     Later,
     Busy,
+}
+
+/// Whose fault a failure is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Some of the rows.
+    Rows,
+    /// The table, or whatever else a person has to mend: the part is put aside.
+    Table,
+    /// This part's own circumstances: it is tried again, and the others go on.
+    Part,
+    /// The destination's as a whole: nothing else would go through.
+    Destination(FailureKind),
+}
+
+impl Fault {
+    /// What becomes of the batch, where nothing is put aside.
+    pub(super) fn failure(self) -> FailureKind {
+        match self {
+            Self::Rows | Self::Table => FailureKind::Parked,
+            Self::Part => FailureKind::Alone,
+            Self::Destination(kind) => kind,
+        }
+    }
 }
 
 /// A frozen part with its events.

@@ -16,13 +16,15 @@ const LEASE: Duration = Duration::from_secs(2);
 const SEED: u64 = 1;
 
 /// What a step does when its number has come.
-const FATES: [(Fate, Option<Side>); 14] = [
+const FATES: [(Fate, Option<Side>); 16] = [
     (Fate::Refuse, Some(Side::Store)),
     (Fate::LoseReply, Some(Side::Store)),
     (Fate::Sink(SinkFault::Refuse), Some(Side::Sink)),
     (Fate::Sink(SinkFault::LoseReply), Some(Side::Sink)),
     (Fate::Sink(SinkFault::Stop), Some(Side::Sink)),
     (Fate::Sink(SinkFault::BadRows), Some(Side::Sink)),
+    (Fate::Sink(SinkFault::Environment), Some(Side::Sink)),
+    (Fate::Sink(SinkFault::Unforeseen), Some(Side::Sink)),
     (Fate::Sink(SinkFault::DelayReply(Duration::from_secs(5))), Some(Side::Sink)),
     (Fate::Sink(SinkFault::Crash(Kept::TokenOnly)), Some(Side::Sink)),
     (Fate::Sink(SinkFault::Crash(Kept::HalfTheRows)), Some(Side::Sink)),
@@ -33,8 +35,17 @@ const FATES: [(Fate, Option<Side>); 14] = [
     (Fate::CrashSinks(Kept::TokenOnly), None),
 ];
 
+/// What is wrong beside the one fault.
+#[derive(Clone, Copy, Debug, Default)]
+struct Given {
+    first_delivery: Option<SinkFault>,
+    /// One event that no destination takes.
+    bad: bool,
+}
+
 /// Two routes, two relays of the first; two tables; one transaction that commits after a later one.
-async fn scenario(step: u64, fate: Fate, side: Option<Side>, first_delivery: Option<SinkFault>, story: bool) -> Ledger {
+async fn scenario(step: u64, fate: Fate, side: Option<Side>, given: Given, story: bool) -> Ledger {
+    let Given { first_delivery, bad } = given;
     let world = World::new(SEED, 2, false, Faults::At { step, fate, side, first_delivery }, story).await;
     let options = RelayOptions {
         batch_rows: 2,
@@ -50,7 +61,11 @@ async fn scenario(step: u64, fate: Fate, side: Option<Side>, first_delivery: Opt
         world.start(no as u32, RelayOptions { route: Route::new(route), ..options.clone() });
     }
     let late = world.write(&[1, 0]);
-    world.commit(world.write(&[0, 1, 0]));
+    let open = world.write(&[0, 1, 0]);
+    if bad {
+        world.spoil(&open, 2, false);
+    }
+    world.commit(open);
     sleep(Duration::from_millis(1500)).await;
     world.commit(late);
     world.commit(world.write(&[0]));
@@ -59,19 +74,19 @@ async fn scenario(step: u64, fate: Fate, side: Option<Side>, first_delivery: Opt
 }
 
 /// The calls of the scenario before it is drained, when nothing but the first delivery fails.
-fn steps(first_delivery: Option<SinkFault>) -> u64 {
-    on_paused_clock(scenario(0, Fate::Fine, None, first_delivery, false)).seen.calls
+fn steps(given: Given) -> u64 {
+    on_paused_clock(scenario(0, Fate::Fine, None, given, false)).seen.calls
 }
 
-fn fails_nowhere(first_delivery: Option<SinkFault>) -> Seen {
+fn fails_nowhere(given: Given) -> Seen {
     let mut seen = Seen::default();
-    for step in 1..=steps(first_delivery) {
+    for step in 1..=steps(given) {
         for (fate, side) in FATES {
-            let ledger = on_paused_clock(scenario(step, fate, side, first_delivery, false));
+            let ledger = on_paused_clock(scenario(step, fate, side, given, false));
             if !ledger.breaches.is_empty() {
-                let told = on_paused_clock(scenario(step, fate, side, first_delivery, true));
+                let told = on_paused_clock(scenario(step, fate, side, given, true));
                 let story = told.story.unwrap_or_default().join("\n");
-                panic!("{fate:?} at step {step}, first delivery {first_delivery:?}: {:#?}\n{story}", ledger.breaches);
+                panic!("{fate:?} at step {step}, {given:?}: {:#?}\n{story}", ledger.breaches);
             }
             seen.add(ledger.seen);
         }
@@ -81,24 +96,36 @@ fn fails_nowhere(first_delivery: Option<SinkFault>) -> Seen {
 
 #[test]
 fn a_quiet_run_may_fail_at_any_step() {
-    let seen = fails_nowhere(None);
+    let seen = fails_nowhere(Given::default());
     assert!(seen.fenced > 0 && seen.recovered_resend > 0 && seen.deaths > 0, "{seen:?}");
 }
 
 #[test]
 fn a_run_that_lost_a_reply_may_fail_at_any_step() {
-    let seen = fails_nowhere(Some(SinkFault::LoseReply));
+    let seen = fails_nowhere(Given { first_delivery: Some(SinkFault::LoseReply), bad: false });
     assert!(seen.recovered_resend > 0 && seen.recovered_replace > 0, "{seen:?}");
 }
 
 #[test]
 fn a_run_whose_destination_forgot_rows_may_fail_at_any_step() {
-    let seen = fails_nowhere(Some(SinkFault::Crash(Kept::TokenOnly)));
+    let seen = fails_nowhere(Given { first_delivery: Some(SinkFault::Crash(Kept::TokenOnly)), bad: false });
     assert!(seen.recovered_replace > 0, "{seen:?}");
 }
 
 #[test]
 fn a_run_whose_destination_kept_half_may_fail_at_any_step() {
-    let seen = fails_nowhere(Some(SinkFault::Crash(Kept::HalfTheRows)));
+    let seen = fails_nowhere(Given { first_delivery: Some(SinkFault::Crash(Kept::HalfTheRows)), bad: false });
     assert!(seen.recovered_replace > 0, "{seen:?}");
+}
+
+#[test]
+fn a_run_with_a_bad_row_may_fail_at_any_step() {
+    let seen = fails_nowhere(Given { first_delivery: None, bad: true });
+    assert!(seen.dead > 0 && seen.bad_refused > 0, "{seen:?}");
+}
+
+#[test]
+fn a_run_with_a_bad_row_that_lost_a_reply_may_fail_at_any_step() {
+    let seen = fails_nowhere(Given { first_delivery: Some(SinkFault::LoseReply), bad: true });
+    assert!(seen.dead > 0 && seen.recovered_resend > 0, "{seen:?}");
 }

@@ -52,7 +52,10 @@ pub(super) struct Odds {
     pub sink_lose_reply: u32,
     pub sink_busy: u32,
     pub sink_stop: u32,
+    pub sink_odd: u32,
     pub sink_crash: u32,
+    /// In a thousand events.
+    pub bad: u32,
     pub die: u32,
     pub stall: u32,
     pub slow: u32,
@@ -71,7 +74,9 @@ impl Odds {
             sink_lose_reply: odds(),
             sink_busy: odds() / 2,
             sink_stop: odds() / 4,
+            sink_odd: odds(),
             sink_crash: odds(),
+            bad: odds(),
             die: odds() / 2,
             stall: odds(),
             slow: odds() * 2,
@@ -158,7 +163,10 @@ fn draw(rng: &mut fastrand::Rng, odds: &Odds, lease: Duration, side: Side) -> Tr
             () if hit(rng, odds.sink_refuse) => Fate::Sink(SinkFault::Refuse),
             () if hit(rng, odds.sink_lose_reply) => Fate::Sink(SinkFault::LoseReply),
             () if hit(rng, odds.sink_busy) => Fate::Sink(SinkFault::Busy),
-            () if hit(rng, odds.sink_stop) => Fate::Sink(if rng.bool() { SinkFault::Stop } else { SinkFault::BadRows }),
+            () if hit(rng, odds.sink_stop) => Fate::Sink(SinkFault::Stop),
+            () if hit(rng, odds.sink_odd) => {
+                Fate::Sink(if rng.bool() { SinkFault::Environment } else { SinkFault::Unforeseen })
+            }
             () if hit(rng, odds.sink_crash) => Fate::Sink(SinkFault::Crash(draw_kept(rng))),
             () if hit(rng, odds.slow) => Fate::Sink(SinkFault::DelayReply(long(rng))),
             () => Fate::Fine,

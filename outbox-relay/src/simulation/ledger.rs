@@ -24,6 +24,8 @@ pub(super) struct Seen {
     pub pruned: u64,
     pub holds: u64,
     pub in_order: u64,
+    pub dead: u64,
+    pub bad_refused: u64,
 }
 
 impl Seen {
@@ -43,6 +45,8 @@ impl Seen {
         self.pruned += other.pruned;
         self.holds += other.holds;
         self.in_order += other.in_order;
+        self.dead += other.dead;
+        self.bad_refused += other.bad_refused;
     }
 }
 
@@ -58,6 +62,10 @@ struct Content {
 pub(super) struct Ledger {
     /// The committed events and their tables.
     committed: BTreeMap<Uuid, String>,
+    /// Of these, the ones that no destination takes.
+    bad: BTreeSet<Uuid>,
+    /// Whether a destination was told to blame rows that are good.
+    pub lied: bool,
     tokens: BTreeMap<Uuid, Content>,
     /// On ordered routes, the latest batch that was sent to each table, by its place in the order of sealing.
     latest: BTreeMap<(Route, String), usize>,
@@ -94,6 +102,10 @@ impl Ledger {
 
     pub(super) fn commit(&mut self, events: &[(Uuid, String)]) {
         self.committed.extend(events.iter().cloned());
+    }
+
+    pub(super) fn bad(&mut self, id: Uuid) {
+        self.bad.insert(id);
     }
 
     pub(super) fn store_failed(&mut self, error: &StoreError) {
@@ -152,7 +164,8 @@ impl Ledger {
         }
     }
 
-    /// Everything is drained: every committed event is in one batch of each route and in its sink once.
+    /// Everything is drained: every committed event is in one batch of each route, and in its sink once, or dead where it is
+    /// bad.
     pub(super) fn close(&mut self, store: &MemoryStore, sinks: &BTreeMap<Route, MemorySink>) {
         let sealed = store.sealed();
         for (route, sink) in sinks {
@@ -168,6 +181,18 @@ impl Ledger {
                     self.breach(format!("event {} is in {}", row.id, row.table));
                 }
             }
+            let dead = store.dead_ids(route);
+            for id in &dead {
+                if !self.bad.contains(id) && !self.lied {
+                    self.breach(format!("event {id} is good and dead on {route}"));
+                }
+                // Never beside its row.
+                *arrived.entry(*id).or_default() += 1;
+            }
+            for id in rows.iter().map(|row| row.id).filter(|id| self.bad.contains(id)).collect::<Vec<_>>() {
+                self.breach(format!("event {id} is bad and has arrived on {route}"));
+            }
+            self.seen.dead += dead.len() as u64;
             let committed: BTreeSet<Uuid> = self.committed.keys().copied().collect();
             for (what, found) in [("sealed", batched), ("delivered", arrived)] {
                 let lost = committed.iter().filter(|id| !found.contains_key(id)).count();

@@ -87,6 +87,8 @@ fn simulate_half(half: u64) {
         pruned,
         holds,
         in_order,
+        dead,
+        bad_refused,
         ..
     } = seen;
     let counts = [
@@ -105,6 +107,8 @@ fn simulate_half(half: u64) {
         pruned,
         holds,
         in_order,
+        dead,
+        bad_refused,
     ];
     assert!(counts.iter().all(|count| *count > 20), "{seen:?}");
 }

@@ -41,7 +41,7 @@ pub(super) async fn run(seed: u64, with_story: bool) -> Ledger {
     for _ in 0..rng.u32(5..25) {
         sleep(Duration::from_millis(rng.u64(0..600))).await;
         match rng.u32(0..10) {
-            0..6 => produce(&mut rng, &world, &hosts, &mut late),
+            0..6 => produce(&mut rng, &world, &hosts, &mut late, odds.bad),
             6 if odds.die > 0 => rng.choice(&hosts).expect("a relay").kill(),
             7 if odds.stall > 0 => {
                 world.ledger().seen.stalls += 1;
@@ -75,9 +75,14 @@ fn options(rng: &mut fastrand::Rng, lease: Duration) -> RelayOptions {
 }
 
 /// A transaction of a few events, which commits at once, later, or not at all.
-fn produce(rng: &mut fastrand::Rng, world: &Arc<World>, hosts: &[Arc<Host>], late: &mut JoinSet<()>) {
+fn produce(rng: &mut fastrand::Rng, world: &Arc<World>, hosts: &[Arc<Host>], late: &mut JoinSet<()>, bad: u32) {
     let tables: Vec<u32> = (0..rng.u32(1..=4)).map(|_| rng.u32(0..3)).collect();
     let open = world.write(&tables);
+    for at in 0..tables.len() {
+        if bad > 0 && rng.u32(0..1000) < bad * 2 {
+            world.spoil(&open, at, rng.bool());
+        }
+    }
     match rng.u32(0..8) {
         0..4 => {
             world.commit(open);

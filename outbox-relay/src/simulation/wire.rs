@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use outbox_core::{
     BatchId, Claim, Clock, Frozen, HeldBatch, Hold, Load, Part, PartDraft, PartRecord, PlanRequest, Planned, Recovery,
-    Release, ReplayRequest, Route, RouteSpec, SchemaRecord, Sink, SinkError, Status, Store, StoreError, StoreErrorKind,
-    StoredEvent,
+    Release, ReplayRequest, Route, RouteSpec, SchemaRecord, Sink, SinkError, SinkErrorKind, Status, Store, StoreError,
+    StoreErrorKind, StoredEvent,
 };
 use outbox_test::memory::{MemorySink, SinkFault};
 use tokio::sync::oneshot;
@@ -119,7 +119,9 @@ impl Wire {
             if let Some(fault) = fault {
                 // Taken by the first poll of `effect`, before any other call can come between.
                 sink.fail_next(fault);
-                world.ledger().seen.sink_crashes += u64::from(matches!(fault, SinkFault::Crash(_)));
+                let mut ledger = world.ledger();
+                ledger.seen.sink_crashes += u64::from(matches!(fault, SinkFault::Crash(_)));
+                ledger.lied |= fault == SinkFault::BadRows;
             }
             effect.await
         })
@@ -286,7 +288,10 @@ impl Sink for SimSink {
         let deliver = async move {
             let late = there.store.lease(part.id.batch).is_none_or(|lease| lease.attempt != part.fence);
             there.ledger().seen.late_arrivals += u64::from(late);
-            sink.deliver(&part).await
+            let delivered = sink.deliver(&part).await;
+            let refused = delivered.as_ref().is_err_and(|error| error.kind() == SinkErrorKind::BadRows);
+            there.ledger().seen.bad_refused += u64::from(refused);
+            delivered
         };
         self.0.send("deliver", deliver).await
     }
@@ -294,6 +299,15 @@ impl Sink for SimSink {
     async fn freeze(&self, table: &str, _: &[&StoredEvent]) -> Result<Frozen, SinkError> {
         let (sink, table) = (self.0.sink.clone(), table.to_owned());
         self.0.send("sink_freeze", async move { sink.freeze(&table, &[]).await }).await
+    }
+
+    /// Every other event is in a part of its own kind, where the order does not matter.
+    async fn divide(&self, _: &str, events: &[&StoredEvent]) -> Result<Vec<Vec<usize>>, SinkError> {
+        let all = 0..events.len();
+        match self.0.world.ordered || events.len() < 3 {
+            true => Ok(vec![all.collect()]),
+            false => Ok(vec![all.clone().step_by(2).collect(), all.skip(1).step_by(2).collect()]),
+        }
     }
 
     async fn recover(&self, part: &Part) -> Result<Recovery, SinkError> {

@@ -146,10 +146,19 @@ impl World {
         *lock(&self.faults) = Faults::None;
     }
 
-    /// Waits until everything has arrived and is pruned.
+    /// Makes one of the events of an open transaction a bad one, for every destination.
+    pub(super) fn spoil(&self, open: &Open, at: usize, names: bool) {
+        if let Some((id, _)) = open.events.get(at) {
+            self.ledger().bad(*id);
+            self.sinks.values().for_each(|sink| sink.refuse(*id, names));
+        }
+    }
+
+    /// Waits until everything has arrived, or waits for a person, and is pruned.
     pub(super) async fn drained(&self) {
         let mut waited = Duration::ZERO;
-        while !self.store.events().is_empty() || self.sinks.keys().any(|route| !self.store.held_ids(route).is_empty()) {
+        let waits = |route: &Route| self.store.held_ids(route).len() > self.store.dead_ids(route).len();
+        while !self.store.events().is_empty() || self.sinks.keys().any(waits) {
             if waited > DRAIN_MAX {
                 let status = self.store.status().await.expect("a status");
                 self.ledger().breach(format!("not drained after {waited:?}: {status:?}"));

@@ -12,6 +12,8 @@ use super::{Endpoint, Error, Held, ServerDir, free_port, wait_ready};
 const NAME: &str = "ClickHouse";
 /// The user of a server with a password.
 const USER: &str = "outbox";
+/// One of the same password who may only read.
+pub(crate) const READER: &str = "outbox_reader";
 /// How often a start is tried when another process took the port first.
 const STARTS_MAX: u32 = 3;
 /// Between two looks at whether the server is still there.
@@ -38,8 +40,26 @@ pub(crate) struct ClickHouse {
     process: Arc<Mutex<Option<Held>>>,
     programs: ClickHousePrograms,
     endpoint: Endpoint,
+    tcp: u16,
+    config: Config,
+    // Before `dir`, which cannot go while something is mounted in it.
+    _disk: Option<SmallDisk>,
     dir: ServerDir,
 }
+
+/// What is in the configuration beside ports and paths.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Config {
+    /// Who may log in beside `default`.
+    pub(crate) password: Option<String>,
+    /// The size of a disk of its own for the data, in MiB.
+    pub(crate) disk_mib: Option<u32>,
+    /// The native ports of the shards of the cluster [`CLUSTER`].
+    pub(crate) shards: Vec<u16>,
+}
+
+/// The cluster that [`ClickHouse::join`] makes.
+pub(crate) const CLUSTER: &str = "outbox_shards";
 
 /// What starts a server again.
 struct Restart {
@@ -81,17 +101,19 @@ fn lock(process: &Mutex<Option<Held>>) -> MutexGuard<'_, Option<Held>> {
 impl ClickHouse {
     /// Starts a server on a port of its own and waits until it answers a query. Without a password anyone on this
     /// machine may use it as `default`; with one there is the user `outbox`, too.
-    pub(crate) fn start(programs: ClickHousePrograms, password: Option<&str>) -> Result<Self, Error> {
+    pub(crate) fn start(programs: ClickHousePrograms, config: &Config) -> Result<Self, Error> {
         for start in 1.. {
             let (http, tcp) = (free_port(), free_port());
             let dir = ServerDir::create("clickhouse")?;
-            write_config(&dir, http, tcp, password)?;
+            let disk = config.disk_mib.map(|mib| SmallDisk::mount(&dir.subdir("data")?, mib)).transpose()?;
+            dir.subdir("data")?;
             let mut endpoint = Endpoint::parse(&format!("http://127.0.0.1:{http}"))?;
-            if let Some(password) = password {
+            if let Some(password) = &config.password {
                 endpoint = endpoint.with_login(USER, password);
             }
-            let programs = programs.clone();
-            let mut server = Self { process: Arc::default(), programs, endpoint, dir };
+            let (programs, config) = (programs.clone(), config.clone());
+            let mut server = Self { process: Arc::default(), programs, endpoint, tcp, config, _disk: disk, dir };
+            server.write_config()?;
             match server.restart() {
                 Err(Error::Ended { .. }) if start < STARTS_MAX => {}
                 result => {
@@ -103,6 +125,22 @@ impl ClickHouse {
             }
         }
         unreachable!("the last start returns")
+    }
+
+    /// Makes these servers the shards of one cluster, and starts them again.
+    pub(crate) fn join(servers: &mut [Self]) -> Result<(), Error> {
+        let shards: Vec<u16> = servers.iter().map(|server| server.tcp).collect();
+        for server in servers {
+            server.config.shards.clone_from(&shards);
+            server.write_config()?;
+            server.restart()?;
+        }
+        Ok(())
+    }
+
+    fn write_config(&self) -> Result<(), Error> {
+        let http = self.endpoint.url().rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or_default();
+        write_config(&self.dir, http, self.tcp, &self.config)
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
@@ -148,6 +186,33 @@ impl ClickHouse {
     }
 }
 
+/// A file system in memory of a fixed size.
+#[derive(Debug)]
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// Only root may, and not everywhere.
+    fn mount(at: &Path, mib: u32) -> Result<Self, Error> {
+        let mut command = Command::new("mount");
+        command.args(["-t", "tmpfs", "-o", &format!("size={mib}m,mode=0777"), "tmpfs"]).arg(at);
+        let output = command.output().map_err(Error::io("mount"))?;
+        match output.status.success() {
+            true => Ok(Self(at.to_owned())),
+            false => {
+                let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+                Err(Error::Program { program: "mount".into(), status: output.status, output: text })
+            }
+        }
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: a killed server's threads may hold a file for a moment.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
 impl Drop for ClickHouse {
     fn drop(&mut self) {
         // Its data goes, too; an orderly stop would wait for the idle connections of clients.
@@ -155,9 +220,15 @@ impl Drop for ClickHouse {
     }
 }
 
-fn write_config(dir: &ServerDir, http: u16, tcp: u16, password: Option<&str>) -> Result<(), Error> {
+fn write_config(dir: &ServerDir, http: u16, tcp: u16, config: &Config) -> Result<(), Error> {
     let data = dir.subdir("data")?;
-    let users = match password {
+    let shard = |port: &u16| format!("<shard><replica><host>127.0.0.1</host><port>{port}</port></replica></shard>");
+    let shards: String = config.shards.iter().map(shard).collect();
+    let cluster = match shards.as_str() {
+        "" => String::new(),
+        shards => format!("<remote_servers><{CLUSTER}>{shards}</{CLUSTER}></remote_servers>"),
+    };
+    let users = match &config.password {
         Some(password) => {
             let path = dir.write("users.xml", &users(password))?;
             let path = xml(&path);
@@ -176,6 +247,7 @@ fn write_config(dir: &ServerDir, http: u16, tcp: u16, password: Option<&str>) ->
     <log-level>warning</log-level>
     <logger><log>{log}</log></logger>
     {users}
+    {cluster}
 </clickhouse>
 ",
         data = xml(&data),
@@ -184,7 +256,7 @@ fn write_config(dir: &ServerDir, http: u16, tcp: u16, password: Option<&str>) ->
     dir.write("config.xml", &config).map(drop)
 }
 
-/// [`USER`] with this password. `default` stays open: the server itself logs in as `default` without a password, as if
+/// [`USER`] with this password, and [`READER`]. `default` stays open: the server itself logs in as `default` without a password, as if
 /// from 127.0.0.1, and does not start when it may not.
 fn users(password: &str) -> String {
     let password = escape(password);
@@ -205,6 +277,13 @@ fn users(password: &str) -> String {
             <profile>default</profile>
             <quota>default</quota>
         </{USER}>
+        <{READER}>
+            <password>{password}</password>
+            <networks><ip>127.0.0.1</ip></networks>
+            <profile>default</profile>
+            <quota>default</quota>
+            <grants><query>GRANT SELECT ON *.*</query></grants>
+        </{READER}>
     </users>
 </clickhouse>
 "

@@ -254,6 +254,12 @@ impl State {
             .collect()
     }
 
+    pub(super) fn dead_ids(&self, route: &Route) -> Vec<Uuid> {
+        let mine = self.batches.values().filter(|batch| batch.route == *route);
+        let dead = mine.filter_map(|batch| batch.held.as_ref()).filter(|held| held.dead);
+        dead.flat_map(|held| &held.events).map(|stored| stored.event.id).collect()
+    }
+
     pub(super) fn held_batches(&self, limit: u32) -> Vec<HeldBatch> {
         let held = self.batches.iter().filter_map(|(id, batch)| {
             let held = batch.held.as_ref()?;

@@ -41,6 +41,12 @@ pub(super) struct Destination {
     tokens: BTreeSet<(String, Uuid)>,
     /// Inserts that were made and not answered.
     doubtful: BTreeSet<Uuid>,
+    /// Tokens that were given up for new ones: whoever still sends them is turned away.
+    spent: BTreeSet<Uuid>,
+    /// Events that it refuses, whatever comes along with them.
+    bad: BTreeSet<Uuid>,
+    /// Whether it says which they are, one at a time.
+    names_bad: bool,
 }
 
 impl Destination {
@@ -57,17 +63,32 @@ impl Destination {
         self.rows.get(&id).is_some_and(|rows| rows.iter().any(|row| row.settled))
     }
 
-    /// Takes the part in, unless its token is known.
-    pub(super) fn insert(&mut self, part: &Part) {
-        if !self.tokens.insert((part.table.clone(), part.token)) {
-            return;
+    pub(super) fn refuse(&mut self, id: Uuid, names: bool) {
+        self.bad.insert(id);
+        self.names_bad = names;
+    }
+
+    /// Takes the part in, unless its token is known. All of it, or, where a bad event is in it, nothing.
+    pub(super) fn insert(&mut self, part: &Part) -> Result<(), SinkError> {
+        if self.spent.contains(&part.token) {
+            return Err(SinkError::unknown("deliver", "another token stands for these events by now: look again"));
         }
+        if self.tokens.contains(&(part.table.clone(), part.token)) {
+            return Ok(());
+        }
+        let bad = part.events.iter().map(|stored| stored.event.id).find(|id| self.bad.contains(id));
+        if let Some(id) = bad {
+            let named = if self.names_bad { vec![id] } else { vec![] };
+            return Err(SinkError::bad_rows("one of the events is bad", named));
+        }
+        self.tokens.insert((part.table.clone(), part.token));
         self.doubtful.insert(part.token);
         for stored in part.events.iter() {
             let (id, payload) = (stored.event.id, stored.event.payload.clone());
             let row = MemoryRow { table: part.table.clone(), token: part.token, id, payload, settled: false };
             self.rows.entry(id).or_default().push(row);
         }
+        Ok(())
     }
 
     /// Answers a send that came in after the start `arrived`. An answer is final only when nothing was started anew since:
@@ -90,22 +111,23 @@ impl Destination {
 
     /// The token decides while nothing was started anew. After that the rows do, and the token is spent.
     pub(super) fn recover(&mut self, part: &Part) -> Recovery {
-        if part.replay {
+        if part.replay || self.spent.contains(&part.token) {
             // The events may have come under any token: only the rows tell.
             let landed = self.landed(part);
             landed.iter().for_each(|id| self.settle_row(*id));
-            return match landed.len() {
-                0 => Recovery::Resend,
-                all if all == part.events.len() => Recovery::Delivered,
-                _ => Recovery::Replace { landed },
-            };
+            if landed.len() == part.events.len() {
+                return Recovery::Delivered;
+            }
+            self.spent.insert(part.token);
+            return Recovery::Replace { landed };
         }
         if self.mark() == part.frozen.mark {
             return Recovery::Resend;
         }
         // Under the old token, so that it cannot double; and whoever still sends it is turned away from now on.
         if self.landed(part).len() < part.events.len() {
-            self.insert(part);
+            // A refusal is for the new part to meet.
+            let _ = self.insert(part);
         }
         self.settle(part.token);
         let landed = self.landed(part);

@@ -22,6 +22,10 @@ pub enum SinkFault {
     Stop,
     /// Nothing is done, and the answer is [`SinkErrorKind::BadRows`].
     BadRows,
+    /// The step is done, and the answer is [`SinkErrorKind::Environment`]: a view behind the table throws, say.
+    Environment,
+    /// Nothing is done, and the answer is [`SinkErrorKind::Unforeseen`].
+    Unforeseen,
     /// The step is done this much later.
     Delay(Duration),
     /// The step is done, and the answer comes this much later.
@@ -64,6 +68,11 @@ impl MemorySink {
         lock(&self.faults).push_back(fault);
     }
 
+    /// The destination refuses every part that this event is in, for ever. `names`: whether it says which event it is.
+    pub fn refuse(&self, id: Uuid, names: bool) {
+        self.destination().refuse(id, names);
+    }
+
     /// The destination ends without a warning and starts anew. `kept`: what is left of inserts without an answer.
     pub fn crash(&self, kept: Kept) {
         self.destination().crash(kept);
@@ -86,12 +95,14 @@ impl MemorySink {
             Some(SinkFault::Busy) => return Err(failed(SinkErrorKind::Busy)),
             Some(SinkFault::Stop) => return Err(failed(SinkErrorKind::Stop)),
             Some(SinkFault::BadRows) => return Err(failed(SinkErrorKind::BadRows)),
+            Some(SinkFault::Unforeseen) => return Err(failed(SinkErrorKind::Unforeseen)),
             Some(SinkFault::Delay(by)) => tokio::time::sleep(by).await,
             _ => {}
         }
         let done = effect(&mut self.destination());
         match fault {
             Some(SinkFault::LoseReply) => return Err(failed(SinkErrorKind::Unknown)),
+            Some(SinkFault::Environment) => return Err(failed(SinkErrorKind::Environment)),
             Some(SinkFault::Crash(kept)) => {
                 self.crash(kept);
                 return Err(failed(SinkErrorKind::Unknown));
@@ -106,7 +117,7 @@ impl MemorySink {
 impl Sink for MemorySink {
     async fn deliver(&self, part: &Part) -> Result<(), SinkError> {
         let arrive = |destination: &mut Destination| {
-            destination.insert(part);
+            destination.insert(part)?;
             Ok(destination.mark())
         };
         let answer = |destination: &mut Destination, arrived: Result<String, SinkError>| {

@@ -103,6 +103,12 @@ impl MemoryStore {
         self.state().held_ids(route)
     }
 
+    /// Of these, the ids of the events that wait for a person.
+    #[must_use]
+    pub fn dead_ids(&self, route: &Route) -> Vec<Uuid> {
+        self.state().dead_ids(route)
+    }
+
     /// Whether `emit` is to be refused, as [`set_full`](Store::set_full) said last.
     #[must_use]
     pub fn is_full(&self) -> bool {

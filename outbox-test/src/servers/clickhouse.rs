@@ -1,4 +1,4 @@
-use crate::local::{ClickHouse, ClickHousePrograms, Endpoint};
+use crate::local::{CLUSTER, ClickHouse, ClickHousePrograms, Config, Endpoint, READER};
 use crate::setting::{aside, required_path};
 
 /// A ClickHouse server of the test's own.
@@ -15,24 +15,58 @@ impl PrivateClickHouse {
     /// # Panics
     /// When `OUTBOX_TEST_CHD` or `OUTBOX_TEST_LIBCHDB` is not set, or the server does not come up (with its log).
     pub async fn start() -> Self {
-        Self::start_with(None).await
+        Self::start_with(Config::default()).await
     }
 
-    /// Starts one with a user `outbox`, who has this password. (Its user `default` keeps none: the server could not log
-    /// in to itself.)
+    /// Starts one with a user `outbox`, who has this password, and a user [`READER`](Self::READER), who has it, too. (Its user
+    /// `default` keeps none: the server could not log in to itself.)
     ///
     /// # Panics
     /// As [`start`](Self::start).
     pub async fn start_with_password(password: &str) -> Self {
-        Self::start_with(Some(password.to_owned())).await
+        Self::start_with(Config { password: Some(password.to_owned()), ..Config::default() }).await
     }
 
-    async fn start_with(password: Option<String>) -> Self {
+    /// Starts one whose data is on a disk of this size, in memory.
+    ///
+    /// # Errors
+    /// Why there can be no such disk here: only root may mount one, and not everywhere.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub async fn start_on_small_disk(mib: u32) -> Result<Self, String> {
+        Self::try_start_with(Config { disk_mib: Some(mib), ..Config::default() }).await
+    }
+
+    /// Starts several, which are the shards of the cluster [`CLUSTER`](Self::CLUSTER).
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub async fn start_shards(count: usize) -> Vec<Self> {
+        let mut servers = Vec::new();
+        for _ in 0..count {
+            servers.extend(Self::start().await.server);
+        }
+        let joined = aside(move || ClickHouse::join(&mut servers).map(|()| servers)).await;
+        let servers = joined.unwrap_or_else(|e| panic!("{e}"));
+        servers.into_iter().map(|server| Self { endpoint: server.endpoint().clone(), server: Some(server) }).collect()
+    }
+
+    /// The cluster of [`start_shards`](Self::start_shards).
+    pub const CLUSTER: &str = CLUSTER;
+
+    /// The user of [`start_with_password`](Self::start_with_password) who may only read.
+    pub const READER: &str = READER;
+
+    async fn start_with(config: Config) -> Self {
+        Self::try_start_with(config).await.unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    async fn try_start_with(config: Config) -> Result<Self, String> {
         let (launcher, library) = (required_path("OUTBOX_TEST_CHD"), required_path("OUTBOX_TEST_LIBCHDB"));
         let programs = ClickHousePrograms { launcher, library };
-        let server = aside(move || ClickHouse::start(programs, password.as_deref())).await;
-        let server = server.unwrap_or_else(|e| panic!("{e}"));
-        Self { endpoint: server.endpoint().clone(), server: Some(server) }
+        let server = aside(move || ClickHouse::start(programs, &config)).await.map_err(|e| e.to_string())?;
+        Ok(Self { endpoint: server.endpoint().clone(), server: Some(server) })
     }
 
     /// `http://127.0.0.1:port`: the same for the server's whole life.
@@ -130,6 +164,15 @@ mod tests {
         server.endpoint().query("default", "SELECT 1").expect_err("stopped");
         server.restart().await;
         assert_eq!(database.query("SELECT count() FROM t").await, "1");
+    }
+
+    #[tokio::test]
+    async fn shards_know_each_other() {
+        let shards = PrivateClickHouse::start_shards(2).await;
+        let count = format!("SELECT uniqExact(tcpPort()) FROM cluster('{}', system.one)", PrivateClickHouse::CLUSTER);
+        for shard in &shards {
+            assert_eq!(shard.query(count.clone()).await, "2");
+        }
     }
 
     #[tokio::test]

@@ -1,0 +1,176 @@
+//! Deciding how a part will be sent: which host, which statement, and what the server looked like before.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use outbox_core::{Frozen, SchemaRecord, SinkError, StoredEvent};
+
+use crate::TableName;
+use crate::check::check;
+use crate::definition::Definition;
+use crate::divide::divide;
+use crate::hosts::is_unreachable;
+use crate::observe::Watched;
+use crate::partition::PartitionKey;
+use crate::report::{Finding, Severity};
+use crate::server::Server;
+use crate::shape::shape;
+use crate::sink::ClickHouseSink;
+use crate::statement::{self, Mark, ROWS_MAX, Statement};
+
+impl ClickHouseSink {
+    /// See [`Sink::divide`](outbox_core::Sink::divide).
+    pub(crate) async fn divide_events(
+        &self,
+        table: &str,
+        events: &[&StoredEvent],
+    ) -> Result<Vec<Vec<usize>>, SinkError> {
+        let table = self.settings().table(table);
+        let kind =
+            |stored: &StoredEvent| self.schemas.of(stored).map(|schema| (schema.event_type.clone(), schema.version));
+        // One event needs no look at the table, and most batches no second one.
+        let key = match events.len() {
+            0 | 1 => None,
+            _ => {
+                let (_, definition) = self.definition_for(&table, &[]).await?;
+                let local = definition.locals.first().unwrap_or(&definition.table);
+                PartitionKey::parse(&local.row.partition_key)
+            }
+        };
+        Ok(divide(events, self.settings(), key.as_ref(), kind))
+    }
+
+    /// See [`Sink::freeze`](outbox_core::Sink::freeze).
+    pub(crate) async fn freeze_events(&self, table: &str, events: &[&StoredEvent]) -> Result<Frozen, SinkError> {
+        let table = self.settings().table(table);
+        if events.len() > ROWS_MAX {
+            let message =
+                format!("{} rows are more than one block of {ROWS_MAX}: lower OUTBOX_BATCH_ROWS_MAX", events.len());
+            return Err(SinkError::stop("freeze", message));
+        }
+        let schema = events.first().and_then(|first| self.schemas.of(first));
+        if events.iter().any(|other| self.schemas.of(other) != schema) {
+            return Err(SinkError::stop(
+                "freeze",
+                "events of several column lists cannot be one part: divide them first",
+            ));
+        }
+        let schemas: Vec<_> = schema.iter().cloned().collect();
+        let (server, definition) = self.definition_for(&table, &schemas).await?;
+        // What else lives in this table may be unwell; these events must fit.
+        self.refuse_unfit("freeze", server, &definition, &schemas)?;
+        let (mark, definition) = self.mark(server, &table, definition, &schemas).await?;
+        let shape = shape(&definition, schema.as_deref());
+        let statement = Statement {
+            format: shape.format,
+            columns: shape.columns,
+            settings: statement::insert_settings(definition.version, self.settings()),
+            exactly_once: self.exactly_once(),
+            definition: definition.fingerprint(),
+            window: definition.window(),
+            window_seconds: definition.window_seconds(),
+            views: !definition.views.is_empty(),
+            host: definition.is_sticky().then(|| server.address.to_string()),
+            cluster: definition.cluster.clone(),
+            local: definition.cluster.as_ref().and(definition.locals.first()).map(|local| local.name.clone()),
+            stamp: definition.stamp(),
+            replicated: definition.is_replicated(),
+            table,
+        };
+        statement::freeze(&statement, &mark)
+    }
+
+    /// The first host that answers, and the table there. A host that cannot be reached is passed over: nothing was sent.
+    async fn definition_for(
+        &self,
+        table: &TableName,
+        schemas: &[Arc<SchemaRecord>],
+    ) -> Result<(&Server, Arc<Definition>), SinkError> {
+        let mut last = None;
+        for server in self.hosts.in_order() {
+            let found = match self.known.definition(table, &server.address) {
+                Some(definition) => Ok(definition),
+                None => self.look_up("freeze", server, table, schemas).await,
+            };
+            match found {
+                Ok(definition) => {
+                    self.hosts.prefer(server);
+                    return Ok((server, definition));
+                }
+                Err(error) if is_unreachable(&error) => last = Some(error),
+                Err(error) => return Err(self.hosts.blame(server, false, error)),
+            }
+        }
+        Err(last.unwrap_or_else(|| SinkError::stop("freeze", "no host is named")))
+    }
+
+    /// Asks the server what the table looks like, and keeps the answer.
+    pub(crate) async fn look_up(
+        &self,
+        operation: &'static str,
+        server: &Server,
+        table: &TableName,
+        schemas: &[Arc<SchemaRecord>],
+    ) -> Result<Arc<Definition>, SinkError> {
+        let before = Instant::now();
+        let Some(definition) = server.definition(operation, table).await? else {
+            let Finding { text, mend, .. } = server.missing(table, schemas);
+            let mend = mend.map(|mend| format!(", or run\n{mend}")).unwrap_or_default();
+            let message = format!(
+                "{text}: set OUTBOX_CLICKHOUSE_CREATE_TABLE=true, or name another one in CLICKHOUSE_EVENT_LOG_TABLE and \
+                 CLICKHOUSE_DATABASE{mend}"
+            );
+            return Err(SinkError::stop(operation, message));
+        };
+        let definition = Arc::new(definition);
+        self.known.keep_definition(table, &server.address, before, Arc::clone(&definition));
+        Ok(definition)
+    }
+
+    /// Refuses a table that is not fit for the delivery that is asked for.
+    pub(crate) fn refuse_unfit(
+        &self,
+        operation: &'static str,
+        server: &Server,
+        definition: &Definition,
+        schemas: &[Arc<SchemaRecord>],
+    ) -> Result<(), SinkError> {
+        let findings = check(definition, schemas, &server.ddl());
+        let broken = findings.iter().any(|finding| finding.severity == Severity::Broken);
+        let counts = |finding: &&Finding| self.exactly_once() || finding.severity == Severity::Broken;
+        let refused: Vec<_> = findings.iter().filter(counts).map(ToString::to_string).collect();
+        if refused.is_empty() {
+            for finding in &findings {
+                tracing::warn!(table = %definition.table.name, "events may arrive twice: {finding}");
+            }
+            return Ok(());
+        }
+        // Asking for less helps only where nothing else is wrong.
+        let hint = if broken { "" } else { " (or set OUTBOX_CLICKHOUSE_DELIVERY=at_least_once)" };
+        Err(SinkError::stop(operation, format!("{}{hint}", refused.join("; "))))
+    }
+
+    /// The mark, and the definition, anew if the mark shows that it is out of date.
+    async fn mark(
+        &self,
+        server: &Server,
+        table: &TableName,
+        definition: Arc<Definition>,
+        schemas: &[Arc<SchemaRecord>],
+    ) -> Result<(Mark, Arc<Definition>), SinkError> {
+        if let Some(mark) = self.known.mark(table, &server.address) {
+            return Ok((mark, definition));
+        }
+        let before = Instant::now();
+        let (mark, stamp) = server.mark("freeze", &Watched::of(&definition)).await?;
+        let definition = if stamp == definition.stamp() {
+            definition
+        } else {
+            let anew = self.look_up("freeze", server, table, schemas).await?;
+            self.refuse_unfit("freeze", server, &anew, schemas)?;
+            anew
+        };
+        self.known.keep_mark(table, &server.address, before, mark.clone());
+        Ok((mark, definition))
+    }
+}

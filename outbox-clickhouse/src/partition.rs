@@ -1,0 +1,126 @@
+//! How many partitions events fall into, as far as that can be said here: each partition that an INSERT touches is a part of
+//! its own on the server's disk.
+
+use chrono::{DateTime, Datelike, Timelike, Utc};
+use outbox_core::StoredEvent;
+
+use crate::columns::{self, Field};
+use crate::types::arguments;
+
+/// A piece of a partition key.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Piece {
+    Text(Field),
+    Time(Unit),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Unit {
+    Year,
+    Month,
+    Week,
+    Day,
+    Hour,
+}
+
+/// A partition key that depends on the envelope in a way that is known here. Times are taken in UTC: in another zone the
+/// borders lie elsewhere, and a group of events may touch one partition more.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct PartitionKey(Vec<Piece>);
+
+impl PartitionKey {
+    /// Understands `toYYYYMM(event_date_time)`, a column, and tuples of those. None for anything else: then the server
+    /// counts, and refuses.
+    pub(crate) fn parse(key: &str) -> Option<Self> {
+        let key = key.trim();
+        let inner = match key.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')) {
+            Some(inner) => inner,
+            None => key.strip_prefix("tuple(").and_then(|rest| rest.strip_suffix(')')).unwrap_or(key),
+        };
+        arguments(inner).into_iter().map(piece).collect::<Option<Vec<_>>>().map(Self)
+    }
+
+    /// The partition of an event: equal for two events when they share one.
+    pub(crate) fn of(&self, stored: &StoredEvent) -> Vec<String> {
+        let event = &stored.event;
+        let piece = |piece: &Piece| match piece {
+            Piece::Time(unit) => unit.floor(event.occurred_at),
+            Piece::Text(Field::EventType) => event.event_type.clone(),
+            Piece::Text(Field::Environment) => event.environment.clone(),
+            Piece::Text(Field::Key) => event.key.clone().unwrap_or_default(),
+            // `piece` makes no other.
+            Piece::Text(_) => String::new(),
+        };
+        self.0.iter().map(piece).collect()
+    }
+}
+
+fn piece(text: &str) -> Option<Piece> {
+    let (function, argument) = match text.split_once('(') {
+        Some((function, rest)) => (Some(function), rest.strip_suffix(')')?),
+        None => (None, text),
+    };
+    let field = columns::spec(argument.trim().trim_matches('`'))?.field;
+    match (function, field) {
+        (None, Field::EventType | Field::Environment | Field::Key) => Some(Piece::Text(field)),
+        (Some(function), Field::OccurredAt) => Some(Piece::Time(match function {
+            "toYear" | "toStartOfYear" => Unit::Year,
+            "toYYYYMM" | "toStartOfMonth" => Unit::Month,
+            "toMonday" | "toStartOfWeek" => Unit::Week,
+            "toYYYYMMDD" | "toDate" | "toDate32" | "toStartOfDay" => Unit::Day,
+            "toStartOfHour" => Unit::Hour,
+            _ => return None,
+        })),
+        _ => None,
+    }
+}
+
+impl Unit {
+    fn floor(self, at: DateTime<Utc>) -> String {
+        match self {
+            Self::Year => format!("{:05}", at.year()),
+            Self::Month => format!("{:05}{:02}", at.year(), at.month()),
+            Self::Week => format!("{:08}", (at.timestamp().div_euclid(86_400) + 3).div_euclid(7)),
+            Self::Day => format!("{:08}", at.timestamp().div_euclid(86_400)),
+            Self::Hour => format!("{:08}{:02}", at.timestamp().div_euclid(86_400), at.hour()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use outbox_core::Event;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn event(at: &str, event_type: &str) -> StoredEvent {
+        let at = at.parse().expect("a time");
+        StoredEvent { seq: 1, event: Event::stored(Uuid::nil(), event_type.into(), 1, at) }
+    }
+
+    #[test]
+    fn times_share_a_partition_when_the_server_says_so() {
+        for (key, same, other) in [
+            ("toYYYYMM(event_date_time)", "2026-03-31T23:59:59Z", "2026-04-01T00:00:00Z"),
+            ("toMonday(event_date_time)", "2026-03-08T23:59:59Z", "2026-03-09T00:00:00Z"),
+            ("toDate(event_date_time)", "2026-03-02T23:59:59Z", "2026-03-03T00:00:00Z"),
+            ("toStartOfHour(`event_date_time`)", "2026-03-02T00:59:59Z", "2026-03-02T01:00:00Z"),
+        ] {
+            let key = PartitionKey::parse(key).expect(key);
+            let first = key.of(&event("2026-03-02T00:00:00Z", "a"));
+            assert_eq!(first, key.of(&event(same, "b")), "{key:?}");
+            assert_ne!(first, key.of(&event(other, "a")), "{key:?}");
+        }
+    }
+
+    #[test]
+    fn a_tuple_is_all_of_its_pieces_and_an_unknown_one_is_left_to_the_server() {
+        let key = PartitionKey::parse("(toYYYYMM(event_date_time), event_type)").expect("both are known");
+        let (a, b) = (event("2026-03-02T00:00:00Z", "a"), event("2026-03-02T00:00:00Z", "b"));
+        assert_ne!(key.of(&a), key.of(&b));
+        for unknown in ["cityHash64(event_id) % 8", "toYYYYMM(created)", "intDiv(seq, 10)"] {
+            assert_eq!(PartitionKey::parse(unknown), None, "{unknown}");
+        }
+    }
+}

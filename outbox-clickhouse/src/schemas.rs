@@ -1,0 +1,74 @@
+//! What is known about event types: which layout, which columns, which table.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use outbox_core::{Layout, SchemaRecord, StoredEvent};
+
+/// By type and version. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Schemas(Arc<RwLock<BTreeMap<(String, i32), Arc<SchemaRecord>>>>);
+
+impl Schemas {
+    /// Adds records. One that is known already is replaced.
+    pub(crate) fn learn(&self, records: &[SchemaRecord]) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for record in records {
+            known.insert((record.event_type.clone(), record.version), Arc::new(record.clone()));
+        }
+    }
+
+    /// The schema of an event in the layout `columns`: of its own version, else of the next newer one, else of the newest.
+    /// None: the layout `context`.
+    pub(crate) fn of(&self, stored: &StoredEvent) -> Option<Arc<SchemaRecord>> {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let event = &stored.event;
+        let versions = |from| (event.event_type.clone(), from)..=(event.event_type.clone(), i32::MAX);
+        let newer = known.range(versions(event.version)).next();
+        let (_, record) = newer.or_else(|| known.range(versions(i32::MIN)).next_back())?;
+        (record.layout == Layout::Columns).then(|| Arc::clone(record))
+    }
+
+    /// The tables that are named, each with its schemas of the layout `columns`, oldest version first.
+    pub(crate) fn tables(&self) -> BTreeMap<String, Vec<Arc<SchemaRecord>>> {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let mut tables: BTreeMap<String, Vec<_>> = BTreeMap::new();
+        for record in known.values() {
+            let schemas = tables.entry(record.table.clone()).or_default();
+            if record.layout == Layout::Columns {
+                schemas.push(Arc::clone(record));
+            }
+        }
+        tables
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use outbox_core::{DdlRecord, Event};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn record(version: i32, layout: Layout) -> SchemaRecord {
+        let (event_type, table) = ("seen".to_owned(), "seen".to_owned());
+        SchemaRecord { event_type, version, table, layout, columns: vec![], ddl: DdlRecord::default() }
+    }
+
+    fn version_of(schemas: &Schemas, version: i32) -> Option<i32> {
+        let event = Event::stored(Uuid::nil(), "seen".into(), version, DateTime::UNIX_EPOCH);
+        schemas.of(&StoredEvent { seq: 1, event }).map(|record| record.version)
+    }
+
+    #[test]
+    fn an_event_is_read_by_its_own_version_or_the_nearest_newer_one() {
+        let schemas = Schemas::default();
+        assert_eq!(version_of(&schemas, 1), None, "nothing is known: the layout context");
+        schemas.learn(&[record(2, Layout::Columns), record(4, Layout::Columns)]);
+        assert_eq!([1, 2, 3, 4, 5].map(|version| version_of(&schemas, version)), [2, 2, 4, 4, 4].map(Some));
+        schemas.learn(&[record(4, Layout::Context)]);
+        assert_eq!(version_of(&schemas, 4), None, "the last word counts");
+        assert_eq!(schemas.tables()["seen"].len(), 1);
+    }
+}
