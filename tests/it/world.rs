@@ -95,10 +95,6 @@ impl World {
         world
     }
 
-    pub(crate) fn kind(&self) -> Kind {
-        self.kind
-    }
-
     pub(crate) fn database_url(&self) -> String {
         match &self.database {
             Database::Postgres(database) => database.url().to_owned(),

@@ -27,9 +27,7 @@ const ROUTES: &str = "SELECT c.route, CAST(0 AS SIGNED) AS unsealed, \
 pub(super) async fn status(step: &mut Step<'_>) -> QueryResult<Status> {
     let rows: Vec<RouteRow> = step.query(&ROUTES.replace("{NOW}", NOW)).load(step.conn).await?;
     let states: Vec<StateRow> = step
-        .query(&format!(
-            "SELECT route, CAST(ordered AS SIGNED) AS ordered, pos, gaps, old_gaps, types FROM outbox_cursor"
-        ))
+        .query("SELECT route, CAST(ordered AS SIGNED) AS ordered, pos, gaps, old_gaps, types FROM outbox_cursor")
         .load(step.conn)
         .await?;
     let mut states: BTreeMap<String, StateRow> = states.into_iter().map(|row| (row.route.clone(), row)).collect();
