@@ -15,9 +15,12 @@ const DEFINITION_AGE_MAX: Duration = Duration::from_secs(60);
 /// alteration goes unnoticed.
 const MARK_AGE_MAX: Duration = Duration::from_secs(1);
 
-/// By table and host. Clones share it.
+/// By table and host.
+type Entries = HashMap<(TableName, Arc<str>), Entry>;
+
+/// Clones share it.
 #[derive(Clone, Default)]
-pub(crate) struct Known(Arc<Mutex<HashMap<(TableName, Arc<str>), Entry>>>);
+pub(crate) struct Known(Arc<Mutex<Entries>>);
 
 /// What is known about a table, and since when.
 #[derive(Default)]

@@ -5,9 +5,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use outbox_core::{Layout, SchemaRecord, StoredEvent};
 
-/// By type and version. Clones share it.
+/// By type and version.
+type Records = BTreeMap<(String, i32), Arc<SchemaRecord>>;
+
+/// Clones share it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Schemas(Arc<RwLock<BTreeMap<(String, i32), Arc<SchemaRecord>>>>);
+pub(crate) struct Schemas(Arc<RwLock<Records>>);
 
 impl Schemas {
     /// Adds records. One that is known already is replaced.

@@ -139,10 +139,16 @@ pub struct SinkError {
     operation: Cow<'static, str>,
     message: Cow<'static, str>,
     code: Option<i32>,
+    details: Box<Details>,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+/// What few errors have, apart so that a `Result` stays small.
+#[derive(Debug, Default)]
+struct Details {
     host: Option<String>,
     query_id: Option<String>,
     bad: Vec<Uuid>,
-    source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl SinkError {
@@ -162,9 +168,7 @@ impl SinkError {
             operation: operation.into(),
             message: message.into(),
             code: None,
-            host: None,
-            query_id: None,
-            bad: Vec::new(),
+            details: Box::default(),
             source: None,
         }
     }
@@ -181,7 +185,7 @@ impl SinkError {
 
     /// The rows at fault, by event id; empty when the destination did not say which.
     pub fn bad_rows(message: impl Into<Cow<'static, str>>, ids: Vec<Uuid>) -> Self {
-        Self { bad: ids, ..Self::new(SinkErrorKind::BadRows, "deliver", message) }
+        Self::new(SinkErrorKind::BadRows, "deliver", message).with_bad_ids(ids)
     }
 
     /// The same failure as another kind: whoever knows more of the circumstances may judge it otherwise.
@@ -198,20 +202,23 @@ impl SinkError {
 
     /// Adds the host that answered, or did not.
     #[must_use]
-    pub fn with_host(self, host: impl Into<String>) -> Self {
-        Self { host: Some(host.into()), ..self }
+    pub fn with_host(mut self, host: impl Into<String>) -> Self {
+        self.details.host = Some(host.into());
+        self
     }
 
     /// Adds the id under which the destination's own log has the request.
     #[must_use]
-    pub fn with_query_id(self, id: impl Into<String>) -> Self {
-        Self { query_id: Some(id.into()), ..self }
+    pub fn with_query_id(mut self, id: impl Into<String>) -> Self {
+        self.details.query_id = Some(id.into());
+        self
     }
 
     /// Names the rows at fault, by event id.
     #[must_use]
-    pub fn with_bad_ids(self, ids: Vec<Uuid>) -> Self {
-        Self { bad: ids, ..self }
+    pub fn with_bad_ids(mut self, ids: Vec<Uuid>) -> Self {
+        self.details.bad = ids;
+        self
     }
 
     /// Adds the cause.
@@ -247,13 +254,13 @@ impl SinkError {
     /// The host that answered, or did not, where the sink knows several.
     #[must_use]
     pub fn host(&self) -> Option<&str> {
-        self.host.as_deref()
+        self.details.host.as_deref()
     }
 
     /// The id under which the destination's own log has the request. Not in the text: it differs each time.
     #[must_use]
     pub fn query_id(&self) -> Option<&str> {
-        self.query_id.as_deref()
+        self.details.query_id.as_deref()
     }
 
     /// What happened and what to do, without the operation and the code.
@@ -265,7 +272,7 @@ impl SinkError {
     /// The ids of the rows at fault, where the destination named them.
     #[must_use]
     pub fn bad_ids(&self) -> &[Uuid] {
-        &self.bad
+        &self.details.bad
     }
 }
 

@@ -271,7 +271,8 @@ impl Machine {
             (Some(current), Fault::Rows) => return self.bad_rows(current, error, now),
             (Some(Current { part, ordinals }), Fault::Table) => {
                 // The fault is in this part or its table: the others may go through.
-                if self.park(Some(part.id.no), Group { table: part.table, ordinals }, error) {
+                let parked = self.park(Some(part.id.no), Group { table: part.table, ordinals }, error);
+                if parked {
                     return self.next_part(now);
                 }
             }
