@@ -188,8 +188,13 @@ impl State {
     /// The events of a batch that is gone need not be kept for its route, unless another batch has them too.
     fn owe_no_more(&mut self, gone: &Batch) {
         let route = &gone.route;
+        // Batches are runs of growing numbers, so hardly any other one comes into question.
+        let overlaps = |batch: &&Batch| {
+            batch.route == *route && batch.seqs.first() <= gone.seqs.last() && batch.seqs.last() >= gone.seqs.first()
+        };
+        let others: Vec<&Batch> = self.batches.values().filter(overlaps).collect();
         for seq in &gone.seqs {
-            let again = self.batches.values().any(|batch| batch.route == *route && batch.seqs.contains(seq));
+            let again = others.iter().any(|batch| batch.seqs.binary_search(seq).is_ok());
             if let Some(row) = self.rows.get_mut(seq).filter(|_| !again) {
                 row.owed.remove(route);
             }

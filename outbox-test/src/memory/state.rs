@@ -124,7 +124,9 @@ impl State {
         }
         let most = request.rows_max as usize * request.batches_max as usize;
         let taken: Vec<i64> = waiting.iter().copied().take(most).collect();
-        waiting.retain(|seq| !taken.contains(seq));
+        for seq in &taken {
+            waiting.remove(seq);
+        }
         Ok(self.seal_all(&request.route, &taken, (request.rows_max, request.bytes_max), false))
     }
 
