@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use diesel::query_builder::SqlQuery;
@@ -107,10 +108,27 @@ impl SharedConnection {
 
 fn open(path: &str) -> Result<SqliteConnection, ConnectionError> {
     let mut conn = SqliteConnection::establish(path)?;
-    let pragmas =
-        format!("PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}; PRAGMA journal_mode = WAL; PRAGMA foreign_keys = ON;");
-    conn.batch_execute(&pragmas).map_err(ConnectionError::CouldntSetupConfiguration)?;
+    let pragmas = format!("PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}; PRAGMA foreign_keys = ON;");
+    conn.batch_execute(&pragmas)
+        .and_then(|()| switch_to_wal(&mut conn))
+        .map_err(ConnectionError::CouldntSetupConfiguration)?;
     Ok(conn)
+}
+
+/// Turns the file to a write-ahead log.
+///
+/// SQLite doesn't wait here, whatever its busy timeout: two connections that both read the old mode and now both want the
+/// file for themselves would wait for each other. So one of them is told that the file is locked, and asks again.
+fn switch_to_wal(conn: &mut SqliteConnection) -> QueryResult<()> {
+    let until = Instant::now() + Duration::from_millis(BUSY_TIMEOUT_MS.into());
+    loop {
+        match conn.batch_execute("PRAGMA journal_mode = WAL") {
+            Err(e) if e.to_string().contains("database is locked") && Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(fastrand::u64(1..10)));
+            }
+            switched => return switched,
+        }
+    }
 }
 
 fn unreachable_file(operation: &'static str, path: &str, error: ConnectionError) -> StoreError {
