@@ -35,6 +35,11 @@ impl<'a> Answer<'a> {
         self.text.contains("partitions for single INSERT")
     }
 
+    /// A server that goes down says so for seconds, while it writes its last log: as good as a connection that breaks.
+    fn is_shutting_down(&self) -> bool {
+        self.text.contains("shutting down")
+    }
+
     /// The row at fault, from 1, where the server counts it.
     pub(crate) fn row(&self) -> Option<usize> {
         ["(at row ", "is violated at row "].into_iter().find_map(|mark| {
@@ -50,6 +55,7 @@ impl<'a> Answer<'a> {
             None if self.text.contains("HTTP request URI invalid or too long") => SinkErrorKind::Stop,
             None => SinkErrorKind::Unknown,
             Some(252) if self.is_too_many_partitions() && !self.in_view() => SinkErrorKind::BadRows,
+            Some(236) if self.is_shutting_down() => SinkErrorKind::Unknown,
             Some(code) if is_busy(code) => SinkErrorKind::Busy,
             Some(code) if is_unknown(code) => SinkErrorKind::Unknown,
             // Whatever it is: the same part under the same token is what completes the view once it is repaired.
@@ -144,6 +150,8 @@ mod tests {
         let many = "Code: 252. DB::Exception: Too many parts (3000): while pushing to view db.v. (TOO_MANY_PARTS)";
         assert_eq!(kind(many), SinkErrorKind::Busy);
         assert_eq!(kind("HTTP request URI invalid or too long"), SinkErrorKind::Stop);
+        let going = "Code: 236. DB::Exception: The server is shutting down due to a fatal error. (ABORTED)";
+        assert_eq!(kind(going), SinkErrorKind::Unknown, "no reason to put anything aside");
     }
 
     #[test]
