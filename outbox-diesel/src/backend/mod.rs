@@ -6,6 +6,8 @@ mod mysql;
 mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(any(feature = "mysql", feature = "mysql-sync", feature = "sqlite"))]
+mod values;
 
 use std::borrow::Cow;
 

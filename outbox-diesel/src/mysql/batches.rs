@@ -12,8 +12,9 @@ use uuid::Uuid;
 use super::connections::Step;
 use super::error::unreadable;
 use super::ranges::Ranges;
-use super::rows::{BatchRow, EventRow, Number, PartRow, TableRow};
+use super::rows::{BatchRow, EVENT_COLUMNS};
 use super::{NOW, micros};
+use crate::rows::{EventRow, Number, PartRow, TableRow};
 
 /// How many free batches a claim looks at: other relays may be quicker with the first ones.
 const CANDIDATES: u32 = 8;
@@ -188,8 +189,7 @@ pub(super) async fn read(step: &mut Step<'_>, claim: &Claim) -> QueryResult<Vec<
     let numbers = Ranges::decode(&claim.bounds).ok_or_else(|| unreadable("the batch's ranges are unreadable"))?;
     let mut events = Vec::with_capacity(claim.rows as usize);
     for piece in numbers.pieces(RANGES_MAX) {
-        let sql =
-            format!("SELECT {} FROM outbox_event WHERE {} ORDER BY seq", EventRow::COLUMNS, piece.condition("seq"));
+        let sql = format!("SELECT {} FROM outbox_event WHERE {} ORDER BY seq", EVENT_COLUMNS, piece.condition("seq"));
         let rows: Vec<EventRow> = step.query(&sql).load(step.conn).await?;
         for row in rows {
             events.push(StoredEvent::try_from(row)?);

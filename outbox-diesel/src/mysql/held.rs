@@ -8,8 +8,9 @@ use uuid::Uuid;
 
 use super::batches::{insert_part, is_held, next_part};
 use super::connections::Step;
-use super::rows::{EventRow, HeldRow, Number, PartRow};
+use super::rows::{EVENT_COLUMNS, HeldRow};
 use super::{NOW, micros};
+use crate::rows::{EventRow, Number, PartRow};
 
 /// Of a held batch that is in nobody's hands.
 fn free_held() -> String {
@@ -154,7 +155,7 @@ async fn delete(step: &mut Step<'_>, batch: BatchId) -> QueryResult<()> {
 
 /// The events of a held batch, in their order.
 pub(super) async fn events(step: &mut Step<'_>, batch: BatchId) -> QueryResult<Vec<StoredEvent>> {
-    let sql = format!("SELECT {} FROM outbox_held WHERE batch = ? ORDER BY ordinal", EventRow::COLUMNS);
+    let sql = format!("SELECT {} FROM outbox_held WHERE batch = ? ORDER BY ordinal", EVENT_COLUMNS);
     let rows: Vec<EventRow> = step.query(&sql).bind::<BigInt, _>(batch.0).load(step.conn).await?;
     rows.into_iter().map(StoredEvent::try_from).collect()
 }

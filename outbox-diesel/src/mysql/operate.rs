@@ -11,7 +11,8 @@ use outbox_core::{Load, SchemaRecord, Status};
 use super::NOW;
 use super::connections::Step;
 use super::error::unreadable;
-use super::rows::{Number, StateRow, types};
+use super::rows::StateRow;
+use crate::rows::{Number, types};
 use crate::status::{FailingRow, RouteRow};
 
 /// One row per route, less what is unsealed: see [`unsealed`].

@@ -9,8 +9,9 @@ use outbox_core::Route;
 
 use super::connections::Step;
 use super::ranges::Ranges;
-use super::rows::{Number, RangesRow, RouteName};
+use super::rows::{RangesRow, RouteName};
 use super::{NOW, micros};
+use crate::rows::Number;
 
 /// The most events that one transaction deletes. Nobody waits for it, for nobody else touches settled events; the fewer, the
 /// less is lost with a crash and the sooner a replica has caught up.

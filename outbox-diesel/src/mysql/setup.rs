@@ -7,8 +7,8 @@ use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use outbox_core::{StoreError, StoreErrorKind};
 
 use super::connections::Step;
-use super::rows::Number;
 use crate::Tables;
+use crate::rows::Number;
 
 /// The SQL of every version, in order. [`MySqlStore::setup`](super::MySqlStore) runs what is missing; it can as well be copied
 /// into the service's own migrations.

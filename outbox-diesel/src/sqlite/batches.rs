@@ -10,8 +10,9 @@ use uuid::Uuid;
 
 use super::connection::Step;
 use super::plan::cursor;
-use super::rows::{BatchRow, EventRow, Number, PartRow, TableRow};
+use super::rows::{BatchRow, EVENT_COLUMNS};
 use super::{NOW_MS, millis};
+use crate::rows::{EventRow, Number, PartRow, TableRow};
 
 /// What a claim is made of.
 pub(super) struct Claimed {
@@ -106,7 +107,7 @@ pub(super) fn read(step: &mut Step<'_>, claim: &Claim) -> QueryResult<Option<Vec
             "SELECT {} FROM outbox_batch b CROSS JOIN outbox_event e WHERE b.no = ? AND e.seq > ? AND e.seq <= ? \
              AND (b.types IS NULL OR e.event_type IN (SELECT value FROM json_each(b.types))) \
              AND (b.since IS NULL OR (e.created_at >= b.since AND e.created_at < b.until)) ORDER BY e.seq",
-            EventRow::COLUMNS
+            EVENT_COLUMNS
         ))
         .bind::<BigInt, _>(claim.batch.0)
         .bind::<BigInt, _>(lo)

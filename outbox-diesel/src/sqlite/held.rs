@@ -7,8 +7,9 @@ use uuid::Uuid;
 
 use super::batches::{fenced, insert_part, next_part};
 use super::connection::Step;
-use super::rows::{EventRow, HeldRow, Number, PartRow};
+use super::rows::{EVENT_COLUMNS, HeldRow};
 use super::{NOW_MS, millis};
+use crate::rows::{EventRow, Number, PartRow};
 
 /// Of a held batch that is in nobody's hands.
 fn free_held() -> String {
@@ -106,7 +107,7 @@ fn move_part(step: &mut Step<'_>, claim: &Claim, hold: &Hold, to: i64) -> QueryR
 
 /// The events of a held batch, in their order.
 pub(super) fn events(step: &mut Step<'_>, batch: BatchId) -> QueryResult<Vec<StoredEvent>> {
-    let sql = format!("SELECT {} FROM outbox_held e WHERE e.batch = ? ORDER BY e.ordinal", EventRow::COLUMNS);
+    let sql = format!("SELECT {} FROM outbox_held e WHERE e.batch = ? ORDER BY e.ordinal", EVENT_COLUMNS);
     let rows: Vec<EventRow> = step.query(&sql).bind::<BigInt, _>(batch.0).load(step.conn)?;
     rows.into_iter().map(StoredEvent::try_from).collect()
 }

@@ -9,7 +9,7 @@ use outbox_core::{Load, Route, SchemaRecord, Status};
 use super::NOW_MS;
 use super::connection::Step;
 use super::plan::cursor;
-use super::rows::{Number, types};
+use crate::rows::{Number, types};
 use crate::status::{FailingRow, RouteRow};
 
 /// One row per route.

@@ -5,8 +5,9 @@ use diesel::{OptionalExtension, QueryResult, RunQueryDsl};
 use outbox_core::{PlanRequest, Planned, ReplayRequest, Route};
 
 use super::connection::Step;
-use super::rows::{CursorRow, Number, SeqRow, Waiting};
+use super::rows::{CursorRow, SeqRow, Waiting};
 use super::{NOW_MS, millis};
+use crate::rows::Number;
 
 /// Whether an event `e` is one that a route with the filter `?3` wants.
 const WANTED: &str = "(?3 IS NULL OR e.event_type IN (SELECT value FROM json_each(?3)))";

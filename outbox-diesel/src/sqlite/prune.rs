@@ -6,8 +6,8 @@ use diesel::sql_types::BigInt;
 use diesel::{QueryResult, RunQueryDsl};
 
 use super::connection::Step;
-use super::rows::Number;
 use super::{NOW_MS, millis};
+use crate::rows::Number;
 
 /// How many rows one step deletes: few, so that writers never wait long for the lock.
 pub(super) const ROWS_MAX: i64 = 2_000;

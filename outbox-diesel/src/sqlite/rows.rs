@@ -2,10 +2,11 @@
 
 use chrono::DateTime;
 use diesel::QueryableByName;
-use diesel::result::Error;
 use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text};
-use outbox_core::{BatchId, Claim, Event, HeldBatch, PartRecord, Route, StoreError, StoredEvent};
+use outbox_core::{BatchId, Claim, HeldBatch, Route, StoreError};
 use uuid::Uuid;
+
+use crate::rows::PartRow;
 
 /// Where a route stands.
 #[derive(QueryableByName)]
@@ -40,12 +41,6 @@ pub(super) struct SeqRow {
     pub bytes: i64,
     #[diesel(sql_type = BigInt)]
     pub created_at: i64,
-}
-
-#[derive(QueryableByName)]
-pub(super) struct Number {
-    #[diesel(sql_type = Nullable<BigInt>)]
-    pub number: Option<i64>,
 }
 
 #[derive(QueryableByName)]
@@ -96,85 +91,9 @@ impl BatchRow {
     }
 }
 
-#[derive(QueryableByName)]
-pub(super) struct TableRow {
-    #[diesel(sql_type = Text)]
-    pub destination: String,
-}
-
-#[derive(QueryableByName)]
-pub(super) struct PartRow {
-    #[diesel(sql_type = Integer)]
-    no: i32,
-    #[diesel(sql_type = Text)]
-    token: String,
-    #[diesel(sql_type = Text)]
-    destination: String,
-    #[diesel(sql_type = Text)]
-    ordinals: String,
-    #[diesel(sql_type = Text)]
-    statement: String,
-    #[diesel(sql_type = Text)]
-    mark: String,
-    #[diesel(sql_type = Bool)]
-    done: bool,
-}
-
-impl PartRow {
-    pub(super) fn record(self, rows: u32) -> Result<PartRecord, StoreError> {
-        let token = Uuid::parse_str(&self.token).map_err(|e| {
-            StoreError::new(outbox_core::StoreErrorKind::Mismatch, "claim", "a part's token is unreadable")
-                .with_source(e)
-        })?;
-        let ordinals = crate::parts::ordinals(&self.ordinals, rows)?;
-        Ok(crate::parts::record(self.no, token, self.done, self.destination, ordinals, self.statement, self.mark))
-    }
-}
-
-#[derive(QueryableByName)]
-pub(super) struct EventRow {
-    #[diesel(sql_type = BigInt)]
-    seq: i64,
-    #[diesel(sql_type = Text)]
-    id: String,
-    #[diesel(sql_type = Text)]
-    event_type: String,
-    #[diesel(sql_type = Integer)]
-    version: i32,
-    #[diesel(sql_type = BigInt)]
-    occurred_at: i64,
-    #[diesel(sql_type = Text)]
-    environment: String,
-    #[diesel(sql_type = Text)]
-    destination: String,
-    #[diesel(sql_type = Nullable<Text>)]
-    key: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    headers: Option<String>,
-    #[diesel(sql_type = Text)]
-    payload: String,
-}
-
-impl EventRow {
-    pub(super) const COLUMNS: &'static str = "e.seq, e.id, e.event_type, e.version, e.occurred_at, e.environment, e.destination, e.key, e.headers, e.payload";
-}
-
-impl TryFrom<EventRow> for StoredEvent {
-    type Error = Error;
-
-    fn try_from(row: EventRow) -> Result<Self, Error> {
-        let id = Uuid::parse_str(&row.id).map_err(|e| Error::DeserializationError(e.into()))?;
-        let occurred_at = DateTime::from_timestamp_micros(row.occurred_at)
-            .ok_or_else(|| Error::DeserializationError("occurred_at is no time".into()))?;
-        let mut event = Event::stored(id, row.event_type, row.version, occurred_at);
-        event.environment = row.environment;
-        event.table = row.destination;
-        event.key = row.key;
-        event.headers = row.headers;
-        event.payload = row.payload;
-        Ok(Self { seq: row.seq, event })
-    }
-}
+/// The columns of an [`EventRow`](crate::rows::EventRow).
+pub(super) const EVENT_COLUMNS: &str =
+    "e.seq, e.id, e.event_type, e.version, e.occurred_at, e.environment, e.destination, e.key, e.headers, e.payload";
 
 #[derive(QueryableByName)]
 pub(super) struct HeldRow {
@@ -215,10 +134,4 @@ impl From<HeldRow> for HeldBatch {
             held_at: row.held_at.and_then(DateTime::from_timestamp_millis).unwrap_or_default(),
         }
     }
-}
-
-/// A route's filter.
-pub(super) fn types(text: Option<&str>) -> Result<Option<Vec<String>>, Error> {
-    let unreadable = |_| Error::DeserializationError("a route's event types are unreadable".into());
-    text.map(|text| serde_json::from_str(text).map_err(unreadable)).transpose()
 }
