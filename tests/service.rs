@@ -1,10 +1,10 @@
-//! The service under test: users, each with an event, on PostgreSQL (async) and on SQLite (blocking and async).
+//! The service under test: users, each with an event, on PostgreSQL and MySQL (async) and on SQLite (blocking and async).
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::result::Error as DieselError;
 use diesel_async::sync_connection_wrapper::SyncConnectionWrapper;
-use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
+use diesel_async::{AsyncConnection, AsyncMysqlConnection, AsyncPgConnection, SimpleAsyncConnection};
 use outbox::prelude::*;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -19,8 +19,8 @@ diesel::table! {
     }
 }
 
-/// The table, on both databases.
-pub const USERS: &str = "CREATE TABLE users (id BIGINT PRIMARY KEY NOT NULL, email TEXT NOT NULL UNIQUE)";
+/// The table, on every database.
+pub const USERS: &str = "CREATE TABLE users (id BIGINT PRIMARY KEY NOT NULL, email VARCHAR(200) NOT NULL UNIQUE)";
 
 /// The event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, EventLog)]
@@ -54,6 +54,17 @@ pub type AsyncSqlite = SyncConnectionWrapper<SqliteConnection>;
 /// The database's.
 #[transactional_event]
 pub async fn create_user_postgres(conn: &mut AsyncPgConnection, id: i64) -> Result<Uuid, DieselError> {
+    let insert = diesel::insert_into(users::table).values((users::id.eq(id), users::email.eq(email(id))));
+    diesel_async::RunQueryDsl::execute(insert, conn).await?;
+    conn.emit(&user_created(id)).await
+}
+
+/// MySQL.
+///
+/// # Errors
+/// The database's.
+#[transactional_event]
+pub async fn create_user_mysql(conn: &mut AsyncMysqlConnection, id: i64) -> Result<Uuid, DieselError> {
     let insert = diesel::insert_into(users::table).values((users::id.eq(id), users::email.eq(email(id))));
     diesel_async::RunQueryDsl::execute(insert, conn).await?;
     conn.emit(&user_created(id)).await
@@ -107,6 +118,8 @@ pub enum Mode {
 pub enum Conn {
     /// PostgreSQL, async.
     Postgres(Box<AsyncPgConnection>),
+    /// MySQL, async.
+    MySql(Box<AsyncMysqlConnection>),
     /// PostgreSQL, blocking.
     #[cfg(feature = "postgres-sync")]
     BlockingPostgres(Box<PgConnection>),
@@ -117,8 +130,11 @@ pub enum Conn {
 }
 
 impl Conn {
-    /// Connects to `url`: `postgres://..` or `sqlite://..`.
+    /// Connects to `url`: `postgres://..`, `mysql://..` or `sqlite://..`.
     pub async fn open(url: &str, mode: Mode) -> Self {
+        if url.starts_with("mysql://") {
+            return Self::MySql(Box::new(AsyncMysqlConnection::establish(url).await.expect("MySQL answers")));
+        }
         match url.strip_prefix("sqlite://") {
             #[cfg(feature = "postgres-sync")]
             None if mode == Mode::Blocking => {
@@ -142,6 +158,7 @@ impl Conn {
     pub async fn execute(&mut self, sql: &str) {
         match self {
             Self::Postgres(conn) => conn.batch_execute(sql).await,
+            Self::MySql(conn) => conn.batch_execute(sql).await,
             Self::AsyncSqlite(conn) => conn.batch_execute(sql).await,
             #[cfg(feature = "postgres-sync")]
             Self::BlockingPostgres(conn) => conn.batch_execute(sql),
@@ -157,6 +174,7 @@ impl Conn {
     pub async fn create_user(&mut self, id: i64) -> Result<Uuid, DieselError> {
         match self {
             Self::Postgres(conn) => create_user_postgres(conn, id).await,
+            Self::MySql(conn) => create_user_mysql(conn, id).await,
             Self::AsyncSqlite(conn) => create_user_async_sqlite(conn, id).await,
             #[cfg(feature = "postgres-sync")]
             Self::BlockingPostgres(conn) => create_user_blocking_postgres(conn, id),
@@ -174,6 +192,7 @@ impl Conn {
         let query = diesel::sql_query(format!("SELECT count(*) AS count FROM {table}"));
         let count: Result<Count, _> = match self {
             Self::Postgres(conn) => diesel_async::RunQueryDsl::get_result(query, conn).await,
+            Self::MySql(conn) => diesel_async::RunQueryDsl::get_result(query, conn).await,
             Self::AsyncSqlite(conn) => diesel_async::RunQueryDsl::get_result(query, conn).await,
             #[cfg(feature = "postgres-sync")]
             Self::BlockingPostgres(conn) => diesel::RunQueryDsl::get_result(query, conn.as_mut()),

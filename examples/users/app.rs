@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
-use diesel_async::AsyncPgConnection;
+use diesel_async::{AsyncMysqlConnection, AsyncPgConnection};
 use outbox::prelude::*;
 use serde::Deserialize;
 
@@ -25,7 +25,7 @@ pub struct NewUser {
 
 #[derive(Debug, Queryable, Selectable)]
 #[diesel(table_name = users)]
-#[diesel(check_for_backend(diesel::pg::Pg, diesel::sqlite::Sqlite))]
+#[diesel(check_for_backend(diesel::pg::Pg, diesel::mysql::Mysql, diesel::sqlite::Sqlite))]
 pub struct User {
     pub id: i64,
     pub email: String,
@@ -68,6 +68,17 @@ impl From<DieselError> for AppError {
 pub async fn create_user(conn: &mut AsyncPgConnection, new: &NewUser) -> Result<User, AppError> {
     let insert = diesel::insert_into(users::table).values(new).returning(User::as_returning());
     let user: User = diesel_async::RunQueryDsl::get_result(insert, conn).await?;
+    conn.emit(&UserCreated::from(&user)).await?;
+    Ok(user)
+}
+
+/// MySQL and MariaDB, async: without RETURNING, which MySQL does not have.
+#[transactional_event]
+pub async fn create_user_mysql(conn: &mut AsyncMysqlConnection, new: &NewUser) -> Result<User, AppError> {
+    let insert = diesel::insert_into(users::table).values(new);
+    diesel_async::RunQueryDsl::execute(insert, conn).await?;
+    let query = users::table.filter(users::email.eq(&new.email)).select(User::as_select());
+    let user: User = diesel_async::RunQueryDsl::get_result(query, conn).await?;
     conn.emit(&UserCreated::from(&user)).await?;
     Ok(user)
 }

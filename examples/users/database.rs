@@ -1,22 +1,24 @@
-//! The service's own database, in either kind.
+//! The service's own database, of any kind.
 
 use std::error::Error;
 
 use diesel::connection::SimpleConnection;
 use diesel::sql_types::BigInt;
 use diesel::{Connection, QueryDsl, QueryResult, QueryableByName, SqliteConnection};
-use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
+use diesel_async::{AsyncConnection, AsyncMysqlConnection, AsyncPgConnection, SimpleAsyncConnection};
 
-use crate::app::{AppError, NewUser, User, create_user, create_user_blocking, users};
+use crate::app::{AppError, NewUser, User, create_user, create_user_blocking, create_user_mysql, users};
 
 pub enum Database {
     Postgres(String),
+    MySql(String),
     Sqlite(String),
 }
 
 /// An open connection.
 pub enum Conn {
     Postgres(Box<AsyncPgConnection>),
+    MySql(Box<AsyncMysqlConnection>),
     Sqlite(Box<SqliteConnection>),
 }
 
@@ -30,6 +32,8 @@ const USERS_SQLITE: &str = "CREATE TABLE IF NOT EXISTS users (id INTEGER PRIMARY
     first_name TEXT NOT NULL, last_name TEXT NOT NULL)";
 const USERS_POSTGRES: &str = "CREATE TABLE IF NOT EXISTS users (id BIGSERIAL PRIMARY KEY, email TEXT NOT NULL UNIQUE, \
     first_name TEXT NOT NULL, last_name TEXT NOT NULL)";
+const USERS_MYSQL: &str = "CREATE TABLE IF NOT EXISTS users (id BIGINT AUTO_INCREMENT PRIMARY KEY, \
+    email VARCHAR(255) NOT NULL UNIQUE, first_name TEXT NOT NULL, last_name TEXT NOT NULL) DEFAULT CHARACTER SET utf8mb4";
 
 impl Database {
     pub fn from_env() -> Result<Self, Box<dyn Error>> {
@@ -37,7 +41,8 @@ impl Database {
         match url.strip_prefix("sqlite://") {
             Some(path) => Ok(Self::Sqlite(path.to_owned())),
             None if url.starts_with("postgres") => Ok(Self::Postgres(url)),
-            None => Err("DATABASE_URL needs sqlite:///path or postgres://..".into()),
+            None if url.starts_with("mysql://") => Ok(Self::MySql(url)),
+            None => Err("DATABASE_URL needs sqlite:///path, postgres://.. or mysql://..".into()),
         }
     }
 
@@ -48,6 +53,11 @@ impl Database {
                 let mut conn = AsyncPgConnection::establish(url).await?;
                 conn.batch_execute(USERS_POSTGRES).await?;
                 Ok(Conn::Postgres(Box::new(conn)))
+            }
+            Self::MySql(url) => {
+                let mut conn = AsyncMysqlConnection::establish(url).await?;
+                conn.batch_execute(USERS_MYSQL).await?;
+                Ok(Conn::MySql(Box::new(conn)))
             }
             Self::Sqlite(path) => {
                 let mut conn = SqliteConnection::establish(path)?;
@@ -66,6 +76,7 @@ impl Conn {
     pub async fn create_user(&mut self, new: &NewUser) -> Result<User, AppError> {
         match self {
             Self::Postgres(conn) => create_user(conn, new).await,
+            Self::MySql(conn) => create_user_mysql(conn, new).await,
             Self::Sqlite(conn) => tokio::task::block_in_place(|| create_user_blocking(conn, new)),
         }
     }
@@ -74,6 +85,7 @@ impl Conn {
         let query = users::table.select(users::email);
         match self {
             Self::Postgres(conn) => diesel_async::RunQueryDsl::load(query, conn).await,
+            Self::MySql(conn) => diesel_async::RunQueryDsl::load(query, conn).await,
             Self::Sqlite(conn) => diesel::RunQueryDsl::load(query, conn.as_mut()),
         }
     }
@@ -83,6 +95,15 @@ impl Conn {
         let row: Number = match self {
             Self::Postgres(conn) => {
                 let query = diesel::sql_query("SELECT last_value AS number FROM outbox_batch_no_seq");
+                diesel_async::RunQueryDsl::get_result(query, conn).await?
+            }
+            Self::MySql(conn) => {
+                let query = diesel::sql_query(
+                    "SELECT CAST(auto_increment - 1 AS SIGNED) AS number FROM information_schema.tables \
+                     WHERE table_schema = DATABASE() AND table_name = 'outbox_batch'",
+                );
+                // MySQL 8 would answer from a cache of a day; MariaDB does not read the comment.
+                conn.batch_execute("SET @unused = 0 /*!80000 , SESSION information_schema_stats_expiry = 0 */").await?;
                 diesel_async::RunQueryDsl::get_result(query, conn).await?
             }
             Self::Sqlite(conn) => {

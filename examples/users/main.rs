@@ -3,7 +3,7 @@
 //! `users create` runs it many times, or once per line of a CSV file; `users report` compares the users in the database
 //! with the events in ClickHouse. `cargo xtask run` does both, with a relay beside that it kills in the middle.
 //!
-//! Settings: `DATABASE_URL` (`sqlite://..` or `postgres://..`), and the `CLICKHOUSE_*` variables for the report.
+//! Settings: `DATABASE_URL` (`sqlite://..`, `postgres://..` or `mysql://..`), and the `CLICKHOUSE_*` variables for the report.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that talks to its user")]
 #![allow(unreachable_pub, missing_docs, reason = "a program has no outside")]

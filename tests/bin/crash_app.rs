@@ -1,5 +1,5 @@
-//! A service that stops between its writes and COMMIT, says so, and waits to be killed. With `--users N` it creates users
-//! and ends.
+//! A service that stops between its writes and COMMIT, says so, and waits to be killed. With `--users N`, or
+//! `--users FROM..TO`, it creates users and ends.
 
 #![allow(clippy::print_stdout, clippy::expect_used, reason = "a helper of tests")]
 
@@ -7,12 +7,20 @@ use std::convert::Infallible;
 
 use diesel::prelude::*;
 use diesel::result::Error as DieselError;
-use diesel_async::AsyncPgConnection;
+use diesel_async::{AsyncMysqlConnection, AsyncPgConnection};
 use outbox::prelude::*;
 use outbox_tests::service::{Conn, Mode, email, user_created, users};
 
 #[transactional_event]
 async fn hang_postgres(conn: &mut AsyncPgConnection) -> Result<Infallible, DieselError> {
+    let insert = diesel::insert_into(users::table).values((users::id.eq(1), users::email.eq(email(1))));
+    diesel_async::RunQueryDsl::execute(insert, conn).await?;
+    conn.emit(&user_created(1)).await?;
+    hang()
+}
+
+#[transactional_event]
+async fn hang_mysql(conn: &mut AsyncMysqlConnection) -> Result<Infallible, DieselError> {
     let insert = diesel::insert_into(users::table).values((users::id.eq(1), users::email.eq(email(1))));
     diesel_async::RunQueryDsl::execute(insert, conn).await?;
     conn.emit(&user_created(1)).await?;
@@ -43,13 +51,15 @@ async fn main() -> Result<(), DieselError> {
     if let [_, flag, users] = arguments.as_slice()
         && flag == "--users"
     {
-        for id in 0..users.parse().expect("a number") {
+        let (from, to) = users.split_once("..").unwrap_or(("0", users));
+        for id in from.parse().expect("a number")..to.parse().expect("a number") {
             conn.create_user(id).await?;
         }
         return Ok(());
     }
     match conn {
         Conn::Postgres(mut conn) => hang_postgres(&mut conn).await.map(drop),
+        Conn::MySql(mut conn) => hang_mysql(&mut conn).await.map(drop),
         Conn::Sqlite(mut conn) => hang_sqlite(&mut conn).map(drop),
         _ => Ok(()),
     }

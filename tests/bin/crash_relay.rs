@@ -6,6 +6,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use outbox::clickhouse::{ClickHouseSettings, ClickHouseSink};
+use outbox::mysql::MySqlStore;
 use outbox::postgres::PostgresStore;
 use outbox::sqlite::SqliteStore;
 use outbox::{Relay, RelayOptions, Store, Vars};
@@ -18,9 +19,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let url = vars.text("DATABASE_URL").expect("DATABASE_URL");
     let sink = Crashing::new(ClickHouseSink::new(ClickHouseSettings::from_vars(&vars)?), step);
     let options = RelayOptions::from_vars(&vars)?;
-    match url.starts_with("sqlite://") {
-        true => run(SqliteStore::new(url), sink, options, step).await,
-        false => run(PostgresStore::connect(url).await?, sink, options, step).await,
+    match url.split_once("://").map(|(scheme, _)| scheme) {
+        Some("sqlite") => run(SqliteStore::new(url), sink, options, step).await,
+        Some("mysql") => run(MySqlStore::connect(url).await?, sink, options, step).await,
+        _ => run(PostgresStore::connect(url).await?, sink, options, step).await,
     }
 }
 

@@ -30,3 +30,10 @@ async fn crash_of_everything_loses_and_doubles_nothing_sqlite() {
     let (good, output) = run(&["--database", "sqlite"]).await;
     assert!(good && output.contains(" lost=0 phantom=0 duplicated=0 "), "{output}");
 }
+
+#[tokio::test]
+async fn crash_of_everything_loses_and_doubles_nothing_mysql() {
+    let (good, output) = run(&["--database", "mysql"]).await;
+    assert!(good && output.contains(" lost=0 phantom=0 duplicated=0 "), "{output}");
+    assert!(!output.contains("mysql_crashes=0"), "{output}");
+}

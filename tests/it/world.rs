@@ -5,14 +5,16 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use outbox::clickhouse::{ClickHouseSettings, ClickHouseSink};
+use outbox::mysql::MySqlStore;
 use outbox::postgres::PostgresStore;
 use outbox::sqlite::SqliteStore;
 use outbox::{Relay, RelayBuilder, Route, RouteStatus, Store, Vars};
-use outbox_test::databases::{ClickHouseDatabase, PostgresDatabase, SqliteFile};
+use outbox_test::databases::{ClickHouseDatabase, MySqlDatabase, PostgresDatabase, SqliteFile};
 use outbox_test::process::Process;
 use outbox_test::servers::PrivateClickHouse;
 use outbox_tests::service::{Conn, Mode, USERS};
 use tokio::process::Command;
+use tokio::sync::Mutex;
 use tokio::time::{interval, timeout};
 
 /// Which database, and which kind of connection to it.
@@ -21,6 +23,7 @@ pub(crate) enum Kind {
     Postgres,
     #[cfg(feature = "postgres-sync")]
     BlockingPostgres,
+    MySql,
     Sqlite,
     AsyncSqlite,
 }
@@ -28,7 +31,7 @@ pub(crate) enum Kind {
 impl Kind {
     fn mode(self) -> Mode {
         match self {
-            Self::Postgres | Self::AsyncSqlite => Mode::Async,
+            Self::Postgres | Self::MySql | Self::AsyncSqlite => Mode::Async,
             #[cfg(feature = "postgres-sync")]
             Self::BlockingPostgres => Mode::Blocking,
             Self::Sqlite => Mode::Blocking,
@@ -38,6 +41,7 @@ impl Kind {
 
 enum Database {
     Postgres(PostgresDatabase),
+    MySql(MySqlDatabase),
     Sqlite(SqliteFile),
 }
 
@@ -47,7 +51,7 @@ pub(crate) struct World {
     database: Database,
     pub(crate) clickhouse: ClickHouseDatabase,
     /// A server of this test's own, where there is one.
-    server: Option<PrivateClickHouse>,
+    server: Mutex<Option<PrivateClickHouse>>,
     /// Where the sink looks for ClickHouse: a proxy's address, where there is one.
     pub(crate) clickhouse_url: String,
 }
@@ -65,18 +69,19 @@ impl World {
     pub(crate) async fn alone(kind: Kind) -> Self {
         let server = PrivateClickHouse::start().await;
         let world = Self::with_clickhouse(kind, ClickHouseDatabase::create_on(&server).await).await;
-        Self { server: Some(server), ..world }
+        Self { server: Mutex::new(Some(server)), ..world }
     }
 
     /// The server that [`alone`](Self::alone) started.
     pub(crate) fn server(&mut self) -> &mut PrivateClickHouse {
-        self.server.as_mut().expect("a server of its own")
+        self.server.get_mut().as_mut().expect("a server of its own")
     }
 
     pub(crate) async fn with_clickhouse(kind: Kind, clickhouse: ClickHouseDatabase) -> Self {
         let world = Self::bare(kind, clickhouse).await;
         match &world.database {
             Database::Postgres(_) => world.postgres().await.setup().await,
+            Database::MySql(_) => world.mysql().setup().await,
             Database::Sqlite(_) => world.sqlite().setup().await,
         }
         .expect("the outbox tables install");
@@ -87,10 +92,11 @@ impl World {
     pub(crate) async fn bare(kind: Kind, clickhouse: ClickHouseDatabase) -> Self {
         let database = match kind {
             Kind::Sqlite | Kind::AsyncSqlite => Database::Sqlite(SqliteFile::create()),
+            Kind::MySql => Database::MySql(MySqlDatabase::create().await),
             _ => Database::Postgres(PostgresDatabase::create().await),
         };
         let clickhouse_url = clickhouse.url().to_owned();
-        let world = Self { kind, database, clickhouse, server: None, clickhouse_url };
+        let world = Self { kind, database, clickhouse, server: Mutex::new(None), clickhouse_url };
         world.conn().await.execute(USERS).await;
         world
     }
@@ -98,6 +104,7 @@ impl World {
     pub(crate) fn database_url(&self) -> String {
         match &self.database {
             Database::Postgres(database) => database.url().to_owned(),
+            Database::MySql(database) => database.url().to_owned(),
             Database::Sqlite(file) => file.url(),
         }
     }
@@ -108,6 +115,10 @@ impl World {
 
     pub(crate) async fn postgres(&self) -> PostgresStore {
         PostgresStore::connect(&self.database_url()).await.expect("a pool")
+    }
+
+    pub(crate) fn mysql(&self) -> MySqlStore {
+        MySqlStore::new(&self.database_url())
     }
 
     pub(crate) fn sqlite(&self) -> SqliteStore {
@@ -145,6 +156,7 @@ impl World {
     pub(crate) async fn relay(&self) -> Relay {
         match &self.database {
             Database::Postgres(_) => self.configured(Relay::builder(self.postgres().await)).start().await,
+            Database::MySql(_) => self.configured(Relay::builder(self.mysql())).start().await,
             Database::Sqlite(_) => self.configured(Relay::builder(self.sqlite())).start().await,
         }
         .expect("the relay starts")
@@ -160,6 +172,7 @@ impl World {
     pub(crate) async fn busy_relay(&self, workers: u32, rows: u32) -> Relay {
         match &self.database {
             Database::Postgres(_) => self.small(self.postgres().await, workers, rows).start().await,
+            Database::MySql(_) => self.small(self.mysql(), workers, rows).start().await,
             Database::Sqlite(_) => self.small(self.sqlite(), workers, rows).start().await,
         }
         .expect("the relay starts")
@@ -178,6 +191,7 @@ impl World {
     pub(crate) async fn drain(&self) {
         let mut relay = match &self.database {
             Database::Postgres(_) => self.configured(Relay::builder(self.postgres().await)).once().start().await,
+            Database::MySql(_) => self.configured(Relay::builder(self.mysql())).once().start().await,
             Database::Sqlite(_) => self.configured(Relay::builder(self.sqlite())).once().start().await,
         }
         .expect("the relay starts");
@@ -187,6 +201,7 @@ impl World {
     pub(crate) async fn status(&self) -> outbox::Status {
         match &self.database {
             Database::Postgres(_) => self.postgres().await.status().await,
+            Database::MySql(_) => self.mysql().status().await,
             Database::Sqlite(_) => self.sqlite().status().await,
         }
         .expect("a status")
@@ -200,7 +215,22 @@ impl World {
 
     /// Waits until everything committed is delivered.
     pub(crate) async fn delivered(&self) {
-        eventually("everything is delivered", async || self.route_status().await.pending_events() == 0).await;
+        eventually("everything is delivered", async || {
+            self.revive().await;
+            self.route_status().await.pending_events() == 0
+        })
+        .await;
+    }
+
+    /// Starts a ClickHouse of our own again that is aborting because a client was cut off, as a service manager's health check
+    /// would: by itself it takes ten seconds to end, and nobody starts it then.
+    async fn revive(&self) {
+        let mut server = self.server.lock().await;
+        let Some(server) = server.as_mut() else { return };
+        if self.clickhouse.try_query("SELECT 1").await.is_err_and(|error| error.contains("Code: 236")) {
+            server.kill();
+            server.restart().await;
+        }
     }
 
     /// The ids of the events in ClickHouse, and how many rows there are.
@@ -266,6 +296,7 @@ pub(crate) async fn create_users(conn: &mut Conn, ids: std::ops::Range<i64>) -> 
 macro_rules! on_each_database {
     ($($test:ident),+ $(,)?) => {
         on_each_database!(@kind postgres Postgres $($test)+);
+        on_each_database!(@kind mysql MySql $($test)+);
         on_each_database!(@kind sqlite Sqlite $($test)+);
         on_each_database!(@kind async_sqlite AsyncSqlite $($test)+);
     };

@@ -64,8 +64,15 @@ pub(crate) fn down() -> Result<()> {
 /// The `psql` of the container, with one statement to run.
 pub(crate) fn psql(sql: &str) -> Command {
     let mut psql = compose(&["exec", "--no-TTY", "postgres", "psql", "-X", "-q", "-U", "postgres"]);
-    psql.args(["-v", "ON_ERROR_STOP=1", "-c", sql]).stdin(Stdio::null());
+    psql.args(["-v", "ON_ERROR_STOP=1", "-c", sql]);
     psql
+}
+
+/// The `mariadb` of the container, with one statement to run. The password is that of `compose.yaml`.
+pub(crate) fn mariadb(sql: &str) -> Command {
+    let mut mariadb = compose(&["exec", "--no-TTY", "mariadb", "mariadb", "--host=127.0.0.1", "--user=root"]);
+    mariadb.args(["--password=outbox", "-e", sql]);
+    mariadb
 }
 
 fn compose(args: &[&str]) -> Command {

@@ -104,6 +104,21 @@ impl SharedConnection {
             Err(StoreError::new(StoreErrorKind::Unavailable, operation, "the step was stopped").with_source(panicked))
         })
     }
+
+    /// The connection's `synchronous`, as the last step left it: 2 is FULL, 1 is NORMAL.
+    #[cfg(test)]
+    pub(super) fn synchronous(&self) -> i32 {
+        #[derive(diesel::QueryableByName)]
+        struct Row {
+            #[diesel(sql_type = diesel::sql_types::Integer)]
+            synchronous: i32,
+        }
+        let mut slot = self.conn.lock().unwrap_or_else(PoisonError::into_inner);
+        let conn = slot.as_mut().expect("the last step ended well");
+        let row: Row =
+            diesel::RunQueryDsl::get_result(diesel::sql_query("PRAGMA synchronous"), conn).expect("a setting");
+        row.synchronous
+    }
 }
 
 fn open(path: &str) -> Result<SqliteConnection, ConnectionError> {

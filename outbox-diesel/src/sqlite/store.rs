@@ -205,3 +205,61 @@ impl Store for SqliteStore {
         self.conn.run("status", Durability::Process, operate::status).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use diesel::RunQueryDsl;
+    use outbox_core::{Frozen, HoldReason};
+
+    use super::*;
+
+    const FULL: i32 = 2;
+    const NORMAL: i32 = 1;
+    const EVENT: &str = "INSERT INTO outbox_event (id, event_type, version, occurred_at, environment, destination, payload, bytes) \
+        VALUES ('0195f3a0-0000-7000-8000-000000000000', 'a', 1, 0, 'test', 'event_log', '{}', 100)";
+
+    /// What a power failure must not take back is on the disk before anything is sent; what may be done again does not wait.
+    #[tokio::test]
+    async fn sealing_freezing_and_holding_wait_for_the_disk() {
+        let file = std::env::temp_dir().join(format!("outbox-{}.db", Uuid::new_v4()));
+        let store = SqliteStore::new(&file.display().to_string());
+        let route = Route::default();
+        store.setup().await.expect("installs");
+        store.open(&RouteSpec::default()).await.expect("opens");
+        store.conn.run("emit", Durability::Process, |step| step.query(EVENT).execute(step.conn)).await.expect("emits");
+        let request = PlanRequest {
+            route: route.clone(),
+            rows: 1,
+            linger: Duration::ZERO,
+            rows_max: 10,
+            bytes_max: u64::MAX,
+            batches_max: 1,
+        };
+        assert_eq!(store.plan(&request).await.expect("plans").rows, 1);
+        assert_eq!(store.conn.synchronous(), FULL, "sealing");
+        let lease = Duration::from_secs(600);
+        let claim = store.claim(&route, Uuid::new_v4(), lease).await.expect("claims").expect("a batch");
+        assert_eq!(store.conn.synchronous(), NORMAL, "a first claim is nothing to lose");
+        let draft = || PartDraft { table: "event_log".into(), ordinals: vec![0], frozen: Frozen::default() };
+        store.freeze(&claim, vec![draft()]).await.expect("freezes");
+        assert_eq!(store.conn.synchronous(), FULL, "freezing");
+        store.renew(&claim, lease).await.expect("renews");
+        store.replace(&claim, 0, vec![draft()]).await.expect("replaces");
+        assert_eq!(store.conn.synchronous(), FULL, "bisecting");
+        let events = store.read(&claim).await.expect("reads");
+        let reason = HoldReason { dead: true, code: None, error: "no".into() };
+        let (table, ordinals) = ("event_log".into(), vec![0]);
+        let hold = Hold { part: Some(1), table, ordinals, events, reason, delay: Duration::ZERO };
+        store.hold(&claim, &hold).await.expect("holds");
+        assert_eq!(store.conn.synchronous(), FULL, "holding");
+        store.settle(&claim).await.expect("settles");
+        assert_eq!(store.conn.synchronous(), NORMAL, "a settlement may be done again");
+        drop(store);
+        for suffix in ["", "-wal", "-shm"] {
+            // The last two go with the last connection, as a rule.
+            let _ = std::fs::remove_file(format!("{}{suffix}", file.display()));
+        }
+    }
+}

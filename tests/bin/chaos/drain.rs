@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use outbox::mysql::MySqlStore;
 use outbox::postgres::PostgresStore;
 use outbox::sqlite::SqliteStore;
 use outbox::{Status, Store, StoreError};
@@ -19,6 +20,7 @@ const POLL: Duration = Duration::from_millis(100);
 pub(crate) async fn drain(source: &Source, url: &str, database: &ClickHouseDatabase) -> Result<(), Failure> {
     match source {
         Source::Postgres(_) => wait(&PostgresStore::connect(url).await?, database).await,
+        Source::MySql(..) => wait(&MySqlStore::connect(url).await?, database).await,
         Source::Sqlite(_) => wait(&SqliteStore::new(url), database).await,
     }
 }

@@ -12,6 +12,7 @@
 mod calm;
 mod drain;
 mod faults;
+mod mysql;
 mod place;
 mod postgres;
 mod relays;
@@ -73,8 +74,10 @@ enum Helper {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Database {
+pub(crate) enum Database {
     Postgres,
+    #[value(name = "mysql")]
+    MySql,
     Sqlite,
 }
 
@@ -126,16 +129,18 @@ async fn chaos(arguments: &Arguments, seed: u64) -> Result<Verdict, Failure> {
     let relays = fleet.start(&mut rng, until);
     let cuts = faults::cut_the_network(&proxy, rng.fork(), until);
     let clickhouse_crashes = faults::crash_clickhouse(clickhouse, &database, rng.fork(), until);
-    let ((source, mut counts), cuts, (clickhouse, clickhouse_crashes)) = tokio::join!(
+    let (ended, cuts, (clickhouse, clickhouse_crashes)) = tokio::join!(
         async {
             match source {
-                Source::Postgres(server) => postgres::chaos(server, &url, &mut rng, duration, until).await,
-                Source::Sqlite(file) => sqlite::chaos(file, &mut rng, duration, until).await,
+                Source::Postgres(server) => Ok(postgres::chaos(server, &url, &mut rng, duration, until).await),
+                Source::MySql(server, database) => mysql::chaos(server, database, &mut rng, duration, until).await,
+                Source::Sqlite(file) => Ok(sqlite::chaos(file, &mut rng, duration, until).await),
             }
         },
         cuts,
         clickhouse_crashes,
     );
+    let (source, mut counts) = ended?;
     counts.cuts = cuts;
     counts.clickhouse_crashes = clickhouse_crashes;
     eprintln!("the faults are over: draining");
@@ -145,13 +150,11 @@ async fn chaos(arguments: &Arguments, seed: u64) -> Result<Verdict, Failure> {
     let drained = drain::drain(&source, &url, &database).await;
     let relays = relays.stop().await?;
     counts.relay_kills = relays.kills;
-    if let Source::Postgres(_) = source {
-        counts.truncated_partitions += relays.pruned;
-    }
+    counts.pruned += relays.pruned;
 
     let committed = source.truth(&url).await?;
     let delivered = place::delivered(&database).await?;
-    let verdict = Verdict::new(&committed, &delivered, relays.sends, counts);
+    let verdict = Verdict::new(arguments.database, &committed, &delivered, relays.sends, counts);
     verdict.explain(&committed, &delivered);
     if !verdict.is_good() || drained.is_err() || arguments.keep {
         eprintln!("kept: {}", fleet.logs().display());

@@ -7,12 +7,13 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 use diesel::{QueryableByName, sql_query};
-use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
+use diesel_async::{AsyncConnection, AsyncMysqlConnection, AsyncPgConnection, SimpleAsyncConnection};
+use outbox::mysql::MySqlStore;
 use outbox::sqlite::SqliteStore;
 use outbox::{Store, Tables};
-use outbox_test::databases::{ClickHouseDatabase, SqliteFile};
+use outbox_test::databases::{ClickHouseDatabase, MySqlDatabase, SqliteFile};
 use outbox_test::proxy::FaultProxy;
-use outbox_test::servers::{PrivateClickHouse, PrivatePostgres};
+use outbox_test::servers::{PrivateClickHouse, PrivateMariaDb, PrivatePostgres};
 use tokio::process::Command;
 
 use crate::sabotage::Guard;
@@ -46,6 +47,7 @@ const SETTINGS: [(&str, &str); 13] = [
 #[derive(Debug)]
 pub(crate) enum Source {
     Postgres(PrivatePostgres),
+    MySql(PrivateMariaDb, Box<MySqlDatabase>),
     Sqlite(SqliteFile),
 }
 
@@ -64,10 +66,16 @@ impl Place {
         let proxy = FaultProxy::start(clickhouse.address()).await;
         let source = match database {
             Database::Postgres => Source::Postgres(PrivatePostgres::start().await),
+            Database::MySql => {
+                let server = PrivateMariaDb::start().await;
+                let database = MySqlDatabase::create_at(server.url()).await;
+                Source::MySql(server, Box::new(database))
+            }
             Database::Sqlite => Source::Sqlite(SqliteFile::create()),
         };
         let url = match &source {
             Source::Postgres(server) => server.url().to_owned(),
+            Source::MySql(_, database) => database.url().to_owned(),
             Source::Sqlite(file) => file.url(),
         };
         match &source {
@@ -78,6 +86,11 @@ impl Place {
                 let mut conn = AsyncPgConnection::establish(&url).await?;
                 conn.batch_execute(&format!("BEGIN; {sql}; CREATE TABLE truth (event_id uuid NOT NULL); COMMIT"))
                     .await?;
+            }
+            Source::MySql(..) => {
+                MySqlStore::new(&url).setup().await?;
+                let mut conn = AsyncMysqlConnection::establish(&url).await?;
+                conn.batch_execute("CREATE TABLE truth (event_id CHAR(36) CHARACTER SET ascii NOT NULL)").await?;
             }
             Source::Sqlite(file) => {
                 SqliteStore::new(&url).setup().await?;
@@ -123,6 +136,11 @@ impl Source {
             Self::Postgres(_) => {
                 let mut conn = AsyncPgConnection::establish(url).await?;
                 let query = sql_query("SELECT event_id::text AS id FROM truth");
+                diesel_async::RunQueryDsl::load(query, &mut conn).await?
+            }
+            Self::MySql(..) => {
+                let mut conn = AsyncMysqlConnection::establish(url).await?;
+                let query = sql_query("SELECT event_id AS id FROM truth");
                 diesel_async::RunQueryDsl::load(query, &mut conn).await?
             }
             Self::Sqlite(file) => {

@@ -16,12 +16,10 @@ use uuid::Uuid;
 
 use crate::Failure;
 use crate::place::Source;
-use crate::transaction::{Nested, Transaction, Way, millis};
+use crate::transaction::{Nested, Transaction, Way, crash_times, millis};
 use crate::verdict::Counts;
 
 const PRODUCERS: usize = 8;
-/// At least three in a minute.
-const CRASH_EVERY: Duration = Duration::from_secs(15);
 /// Between two calls of `outbox_prune()`, beside the relays' own.
 const PRUNE_EVERY: Duration = Duration::from_millis(200);
 /// Before a client connects again.
@@ -40,10 +38,10 @@ pub(crate) async fn chaos(
         let producer = Producer { no, url: url.to_owned(), rng: rng.fork(), prepared: 0, in_doubt: Vec::new() };
         producers.spawn(producer.run(until));
     }
-    let ((server, postgres_crashes), truncated_partitions) =
+    let ((server, database_crashes), pruned) =
         tokio::join!(crash(server, rng.fork(), duration, until), prune(url, until));
     producers.join_all().await;
-    let counts = Counts { postgres_crashes, truncated_partitions, ..Counts::default() };
+    let counts = Counts { database_crashes, pruned, ..Counts::default() };
     (Source::Postgres(server), counts)
 }
 
@@ -54,11 +52,10 @@ async fn crash(
     duration: Duration,
     until: Instant,
 ) -> (PrivatePostgres, u64) {
-    let crashes = (duration.as_secs() / CRASH_EVERY.as_secs()).max(1);
-    let each = duration.div_f64(crashes as f64);
-    let begin = until - duration;
-    for crash in 0..crashes {
-        sleep_until(begin + each.mul_f64(crash as f64 + 0.3 + 0.4 * rng.f64())).await;
+    let times = crash_times(&mut rng, duration);
+    let crashes = times.len() as u64;
+    for time in times {
+        sleep_until(until - duration + time).await;
         server.stop_immediate().await;
         sleep(millis(&mut rng, 0..300)).await;
         server.restart().await;

@@ -33,8 +33,7 @@ pub(crate) async fn chaos(file: SqliteFile, rng: &mut Rng, duration: Duration, u
         writers.spawn(kill_again_and_again(file.path().display().to_string(), rng.fork(), duration, until));
     }
     let kills: u64 = writers.join_all().await.into_iter().sum();
-    eprintln!("{kills} writers were killed");
-    (Source::Sqlite(file), Counts::default())
+    (Source::Sqlite(file), Counts { database_crashes: kills, ..Counts::default() })
 }
 
 async fn kill_again_and_again(path: String, mut rng: Rng, duration: Duration, until: Instant) -> u64 {

@@ -68,6 +68,16 @@ impl Transaction {
     }
 }
 
+/// At least three in a minute.
+const CRASH_EVERY: Duration = Duration::from_secs(15);
+
+/// When a database's server crashes, counted from the beginning: spread over the time, once at least.
+pub(crate) fn crash_times(rng: &mut Rng, duration: Duration) -> Vec<Duration> {
+    let crashes = (duration.as_secs() / CRASH_EVERY.as_secs()).max(1);
+    let each = duration.div_f64(crashes as f64);
+    (0..crashes).map(|crash| each.mul_f64(crash as f64 + 0.3 + 0.4 * rng.f64())).collect()
+}
+
 /// Evenly from nothing to `most`.
 pub(crate) fn up_to(rng: &mut Rng, most: Duration) -> Duration {
     most.mul_f64(rng.f64())

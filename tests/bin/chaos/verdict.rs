@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
+use crate::Database;
 use crate::sends::Sends;
 
 /// How many ids an explanation shows.
@@ -12,15 +13,18 @@ const SHOWN: usize = 5;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) relay_kills: u64,
-    pub(crate) postgres_crashes: u64,
+    /// Of its server; on SQLite, which has none, of processes that wrote into the file.
+    pub(crate) database_crashes: u64,
     pub(crate) clickhouse_crashes: u64,
     pub(crate) cuts: u64,
-    pub(crate) truncated_partitions: u64,
+    /// Partitions on PostgreSQL, rows elsewhere.
+    pub(crate) pruned: u64,
 }
 
 /// `Display` is the closing line.
 #[derive(Debug)]
 pub(crate) struct Verdict {
+    database: Database,
     committed: usize,
     delivered: usize,
     lost: usize,
@@ -32,9 +36,16 @@ pub(crate) struct Verdict {
 
 impl Verdict {
     /// `delivered` has an id for each row.
-    pub(crate) fn new(committed: &HashSet<String>, delivered: &[String], sends: Sends, counts: Counts) -> Self {
+    pub(crate) fn new(
+        database: Database,
+        committed: &HashSet<String>,
+        delivered: &[String],
+        sends: Sends,
+        counts: Counts,
+    ) -> Self {
         let distinct: HashSet<&String> = delivered.iter().collect();
         Self {
+            database,
             committed: committed.len(),
             delivered: distinct.len(),
             lost: committed.iter().filter(|id| !distinct.contains(id)).count(),
@@ -71,13 +82,18 @@ impl Verdict {
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { committed, delivered, lost, phantom, duplicated, sends, counts } = self;
-        let Counts { relay_kills, postgres_crashes, clickhouse_crashes, cuts, truncated_partitions } = counts;
+        let Self { database, committed, delivered, lost, phantom, duplicated, sends, counts } = self;
+        let Counts { relay_kills, database_crashes, clickhouse_crashes, cuts, pruned } = counts;
+        let (crashes_of, pruned_what) = match database {
+            Database::Postgres => ("postgres_crashes", "truncated_partitions"),
+            Database::MySql => ("mysql_crashes", "pruned_rows"),
+            Database::Sqlite => ("writer_kills", "pruned_rows"),
+        };
         write!(
             f,
             "committed={committed} delivered={delivered} lost={lost} phantom={phantom} duplicated={duplicated} \
-             resent_batches={} resent_differing={} relay_kills={relay_kills} postgres_crashes={postgres_crashes} \
-             clickhouse_crashes={clickhouse_crashes} cuts={cuts} truncated_partitions={truncated_partitions}",
+             resent_batches={} resent_differing={} relay_kills={relay_kills} {crashes_of}={database_crashes} \
+             clickhouse_crashes={clickhouse_crashes} cuts={cuts} {pruned_what}={pruned}",
             sends.resent(),
             sends.differing().count(),
         )
@@ -93,7 +109,7 @@ mod tests {
         sends.read([r#"{"message":"sending","token":"a","digest":"1"}"#]);
         let committed = committed.iter().map(|id| (*id).to_owned()).collect();
         let delivered: Vec<_> = delivered.iter().map(|id| (*id).to_owned()).collect();
-        Verdict::new(&committed, &delivered, sends, Counts::default())
+        Verdict::new(Database::Postgres, &committed, &delivered, sends, Counts::default())
     }
 
     #[test]

@@ -87,7 +87,7 @@ async fn migrate_installs_and_prints(kind: Kind) {
     let printed = World::bare(kind, ClickHouseDatabase::create().await).await;
     let output = printed.command(&["migrate", "--print"]).output().await.expect("the command runs");
     let sql = String::from_utf8(output.stdout).expect("text");
-    printed.conn().await.execute(&format!("BEGIN; {sql}; COMMIT")).await;
+    printed.conn().await.execute(&format!("BEGIN; {sql} COMMIT")).await;
     let committed = create_users(&mut printed.conn().await, 0..3).await;
     printed.drain().await;
     printed.assert_exactly_once(&committed).await;

@@ -3,4 +3,5 @@
 mod clickhouse_down;
 mod crash;
 mod relays;
+mod resent;
 mod road;

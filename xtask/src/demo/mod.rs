@@ -3,6 +3,7 @@
 //! Business transactions by the example `users`, the relay as its own process, ClickHouse for real. Every wait here is
 //! for another process' data, which sends no signal: it is looked at in short steps.
 
+mod client;
 mod place;
 mod relay;
 
@@ -45,6 +46,9 @@ pub(crate) struct Args {
 pub(crate) enum Database {
     Sqlite,
     Postgres,
+    /// MySQL or MariaDB
+    #[value(name = "mysql")]
+    MySql,
 }
 
 /// Runs the demo. Its verdict is that of `users report`, whose code becomes ours.

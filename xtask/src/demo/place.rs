@@ -1,17 +1,15 @@
 //! Where a demo takes place: its servers, its databases, its files, and the settings that tell the programs.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 use std::{env, fs, process};
 
-use super::Database;
+use super::{Database, client};
 use crate::cargo::bin_dir;
-use crate::compose;
-use crate::error::{Error, Missing, MissingList, Result};
+use crate::error::{Error, Result};
 use crate::interrupt::foreground;
 use crate::local::Endpoint;
-use crate::programs::{find_postgres, in_path};
 use crate::stack::{Origin, Running, Service, Stack};
 
 /// Removes what it made on drop, unless it is to be kept.
@@ -19,7 +17,7 @@ pub(super) struct Place {
     stack: Stack,
     bin: PathBuf,
     dir: PathBuf,
-    /// Of the database in ClickHouse, and in PostgreSQL.
+    /// Of the database in ClickHouse, and on the service's own server.
     name: String,
     clickhouse: Endpoint,
     env: Vec<(&'static str, String)>,
@@ -31,6 +29,7 @@ impl Place {
         let services: &[Service] = match database {
             Database::Sqlite => &[Service::ClickHouse],
             Database::Postgres => &[Service::Postgres, Service::ClickHouse],
+            Database::MySql => &[Service::MySql, Service::ClickHouse],
         };
         let bin = bin_dir()?;
         let stack = Stack::up(services)?;
@@ -102,28 +101,23 @@ impl Place {
     }
 
     fn database_url(&self) -> Result<String> {
-        match self.stack.get(Service::Postgres) {
+        match self.server() {
             None => Ok(format!("sqlite://{}", self.dir.join("users.db").display())),
             Some(server) => {
-                foreground(&mut self.psql(server, &format!("CREATE DATABASE {}", self.name))?)?;
+                foreground(&mut self.statement(server, &format!("CREATE DATABASE {}", self.name))?)?;
                 let (address, _) = server.url.rsplit_once('/').unwrap_or((&server.url, ""));
                 Ok(format!("{address}/{}", self.name))
             }
         }
     }
 
-    fn psql(&self, server: &Running, sql: &str) -> Result<Command> {
-        if server.origin == Origin::Docker {
-            return Ok(compose::psql(sql));
-        }
-        let psql = find_postgres(&self.stack.helpers).map(|programs| programs.bin.join("psql")).or(in_path("psql"));
-        let Some(psql) = psql else {
-            let line = "no psql, to make a database with: `apt-get install postgresql-client`".to_owned();
-            return Err(Error::Missing(MissingList(vec![Missing { line, package: Some("postgresql-client") }])));
-        };
-        let mut psql = Command::new(psql);
-        psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", &server.url, "-c", sql]).stdin(Stdio::null());
-        Ok(psql)
+    /// Of the service's database, where it has one.
+    fn server(&self) -> Option<&Running> {
+        self.stack.get(Service::Postgres).or_else(|| self.stack.get(Service::MySql))
+    }
+
+    fn statement(&self, server: &Running, sql: &str) -> Result<Command> {
+        client::statement(server, &self.stack.helpers, sql)
     }
 }
 
@@ -133,12 +127,13 @@ impl Drop for Place {
             return;
         }
         // Servers of our own go away with everything in them.
-        let others = |service| self.stack.get(service).filter(|server| server.origin != Origin::Local);
-        if others(Service::ClickHouse).is_some() {
+        let is_another = |server: &&Running| server.origin != Origin::Local;
+        if self.stack.get(Service::ClickHouse).filter(is_another).is_some() {
             let _ = self.clickhouse.query("default", &format!("DROP DATABASE IF EXISTS {} SYNC", self.name));
         }
-        if let Some(server) = others(Service::Postgres) {
-            let drop = self.psql(server, &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
+        if let Some(server) = self.server().filter(is_another) {
+            let force = if server.service == Service::Postgres { " WITH (FORCE)" } else { "" };
+            let drop = self.statement(server, &format!("DROP DATABASE IF EXISTS {}{force}", self.name));
             // Also after an interrupt.
             let _ = drop.map(|mut drop| drop.status());
         }
