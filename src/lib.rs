@@ -102,3 +102,8 @@ pub mod __private {
 #[cfg(all(doctest, feature = "postgres", feature = "clickhouse", feature = "relay"))]
 #[doc = include_str!("../README.md")]
 pub struct Readme;
+
+/// So is that of PostgreSQL's page.
+#[cfg(all(doctest, feature = "postgres"))]
+#[doc = include_str!("../docs/postgres.md")]
+pub struct PostgresPage;

@@ -21,3 +21,8 @@ pub mod memory;
 pub mod process;
 pub mod proxy;
 pub mod servers;
+
+/// The page's code is compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/adding-a-store.md")]
+pub struct AddingAStore;

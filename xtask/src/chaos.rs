@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::cargo;
 use crate::error::Result;
 use crate::interrupt::foreground;
-use crate::programs::Programs;
+use crate::programs::{Pooler, Programs};
 use crate::stack::{Service, Stack};
 
 #[derive(clap::Args)]
@@ -29,6 +29,9 @@ pub(crate) struct Args {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Database {
     Postgres,
+    /// MySQL or MariaDB
+    #[value(name = "mysql")]
+    MySql,
     Sqlite,
 }
 
@@ -36,11 +39,12 @@ enum Database {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let (name, services): (_, &[Service]) = match args.database {
         Database::Postgres => ("postgres", &[Service::Postgres, Service::ClickHouse]),
+        Database::MySql => ("mysql", &[Service::MySql, Service::ClickHouse]),
         Database::Sqlite => ("sqlite", &[Service::ClickHouse]),
     };
     // No server of ours: those that are to crash, the program starts by itself.
     let stack = Stack::up(&[])?;
-    Programs::provide(services, &stack.helpers)?;
+    Programs::provide(services, Pooler::NotNeeded, &stack.helpers)?;
     cargo::build(&["--package", "outbox-tests", "--bin", "chaos", "--bin", "outbox_under_test"])?;
     let mut chaos = Command::new(cargo::bin_dir()?.join("chaos"));
     chaos.envs(stack.env()).args(["--database", name, "--seconds", &args.seconds.to_string()]);

@@ -21,11 +21,11 @@ pub(crate) struct Programs {
 
 impl Programs {
     /// Finds them, or installs what is missing when we are root, or says everything that is missing at once.
-    pub(crate) fn provide(services: &[Service], helpers: &Helpers) -> Result<Self> {
-        let mut missing = missing(services);
+    pub(crate) fn provide(services: &[Service], pooler: Pooler, helpers: &Helpers) -> Result<Self> {
+        let mut missing = missing(services, pooler);
         if is_root() && in_path("apt-get").is_some() && missing.iter().any(|missing| missing.package.is_some()) {
             install(missing.iter().filter_map(|missing| missing.package))?;
-            missing = self::missing(services);
+            missing = self::missing(services, pooler);
         }
         if !missing.is_empty() {
             return Err(crate::error::Error::Missing(MissingList(missing)));
@@ -40,6 +40,18 @@ impl Programs {
         }
         Ok(programs)
     }
+}
+
+/// Whether PgBouncer is asked for, too. It is a program and no service: tests start one each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pooler {
+    Needed,
+    NotNeeded,
+}
+
+/// PgBouncer, if it is here.
+pub(crate) fn find_pgbouncer() -> Option<PathBuf> {
+    in_path("pgbouncer")
 }
 
 /// PostgreSQL's programs, if they are here.
@@ -76,7 +88,7 @@ pub(crate) fn clickhouse(helpers: &Helpers) -> Result<ClickHousePrograms> {
 }
 
 /// What is not here, in the services' order.
-fn missing(services: &[Service]) -> Vec<Missing> {
+fn missing(services: &[Service], pooler: Pooler) -> Vec<Missing> {
     // To look, nothing is built.
     let helpers = Helpers { chd: PathBuf::new(), sup: PathBuf::new() };
     let lack = |what: &str, package, variable: &str| Missing {
@@ -93,7 +105,9 @@ fn missing(services: &[Service]) -> Vec<Missing> {
         Service::ClickHouse => libchdb::obstacle(),
         _ => None,
     };
-    services.iter().filter_map(look).collect()
+    let pgbouncer = (pooler == Pooler::Needed && find_pgbouncer().is_none())
+        .then(|| Missing { line: "no PgBouncer: `apt-get install pgbouncer`".to_owned(), package: Some("pgbouncer") });
+    services.iter().filter_map(look).chain(pgbouncer).collect()
 }
 
 fn install<'a>(packages: impl Iterator<Item = &'a str>) -> Result<()> {

@@ -6,10 +6,7 @@ use crate::cargo::{self, Helpers};
 use crate::compose::{self, Containers};
 use crate::error::{Error, Result};
 use crate::local::{ClickHouse, Config, Durability, MariaDb, Postgres};
-use crate::programs::Programs;
-
-/// What the tests need.
-pub(crate) const NEEDED_BY_TESTS: &[Service] = &Service::ALL;
+use crate::programs::{Pooler, Programs};
 
 /// A kind of server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +91,15 @@ pub(crate) struct Stack {
 impl Stack {
     /// Brings them up: from the environment, docker compose or this machine, in this order, service by service.
     pub(crate) fn up(services: &[Service]) -> Result<Self> {
+        Self::bring_up(services, Pooler::NotNeeded)
+    }
+
+    /// All servers, and every program that tests start by themselves.
+    pub(crate) fn for_tests() -> Result<Self> {
+        Self::bring_up(&Service::ALL, Pooler::Needed)
+    }
+
+    fn bring_up(services: &[Service], pooler: Pooler) -> Result<Self> {
         let helpers = cargo::helpers()?;
         let mut stack = Self { servers: Vec::new(), helpers, _containers: None };
         let mut rest = Vec::new();
@@ -103,7 +109,9 @@ impl Stack {
                 None => rest.push(service),
             }
         }
-        if !rest.is_empty() && docker_is_to_be_used()? {
+        let docker = !rest.is_empty() && docker_is_to_be_used()?;
+        let programs = Programs::provide(if docker { &[] } else { &rest }, pooler, &stack.helpers)?;
+        if docker {
             eprintln!("starting {} with docker compose", names(&rest));
             stack._containers = Some(Containers::up(&rest)?);
             let running = |service: Service| {
@@ -112,7 +120,6 @@ impl Stack {
             };
             stack.servers.extend(rest.into_iter().map(running));
         } else if !rest.is_empty() {
-            let programs = Programs::provide(&rest, &stack.helpers)?;
             eprintln!("starting {}", names(&rest));
             stack.servers.extend(start_all(&rest, &programs)?);
         }
@@ -133,6 +140,9 @@ impl Stack {
         env.push(("OUTBOX_TEST_SUP", self.helpers.sup.display().to_string()));
         if let Some(postgres) = crate::programs::find_postgres(&self.helpers) {
             env.push(("OUTBOX_TEST_POSTGRES_BIN", postgres.bin.display().to_string()));
+        }
+        if let Some(pgbouncer) = crate::programs::find_pgbouncer() {
+            env.push(("OUTBOX_TEST_PGBOUNCER", pgbouncer.display().to_string()));
         }
         if let Some(mariadb) = crate::programs::find_mariadb(&self.helpers) {
             let programs = [

@@ -5,12 +5,12 @@ use std::process::Stdio;
 use crate::cargo::cargo;
 use crate::error::{Error, Result};
 use crate::interrupt::foreground;
-use crate::stack::{NEEDED_BY_TESTS, Stack};
+use crate::stack::Stack;
 
 /// Runs the doc tests and, whatever they said, the tests: last, so that their summary is what the run closes with. The
 /// first failure is the one that is returned.
 pub(crate) fn run(args: &[String]) -> Result<()> {
-    let stack = Stack::up(NEEDED_BY_TESTS)?;
+    let stack = Stack::for_tests()?;
     let env = stack.env();
     let with_env = |args: &[&str]| {
         let mut command = cargo(args);

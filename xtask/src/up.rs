@@ -15,7 +15,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let stack = Stack::up(&args.services())?;
+    let named = args.services();
+    let stack = if named.is_empty() { Stack::for_tests()? } else { Stack::up(&named)? };
     for (name, value) in stack.env() {
         println!("export {name}='{value}'");
     }
@@ -25,13 +26,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 impl Args {
+    /// Those that were named.
     fn services(&self) -> Vec<Service> {
         let wanted = |service: &Service| match service {
             Service::Postgres => self.postgres,
             Service::MySql => self.mysql,
             Service::ClickHouse => self.clickhouse,
         };
-        let named: Vec<Service> = Service::ALL.into_iter().filter(wanted).collect();
-        if named.is_empty() { Service::ALL.to_vec() } else { named }
+        Service::ALL.into_iter().filter(wanted).collect()
     }
 }

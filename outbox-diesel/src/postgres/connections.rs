@@ -10,36 +10,59 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use diesel::{ConnectionError, ConnectionResult, QueryResult};
-use diesel_async::{AsyncConnection, AsyncPgConnection};
+use diesel_async::{AnsiTransactionManager, AsyncConnection, AsyncPgConnection, TransactionManager};
 use outbox_core::{StoreError, StoreErrorKind};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::error::store_error;
+use super::pooler::connect_behind_pooler;
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 type Connecting = Pin<Box<dyn Future<Output = ConnectionResult<AsyncPgConnection>> + Send>>;
-type Connect = Arc<dyn Fn() -> Connecting + Send + Sync>;
+
+/// How a connection is made.
+#[derive(Clone)]
+enum Connect {
+    /// To a URL, without TLS.
+    To(Arc<str>),
+    With(Arc<dyn Fn() -> Connecting + Send + Sync>),
+}
 
 #[derive(Clone)]
 pub(super) struct Connections {
     connect: Connect,
+    /// Whether a pooler in transaction mode lies between: every step is one transaction then.
+    pooled: bool,
     idle: Arc<Mutex<Vec<AsyncPgConnection>>>,
     permits: Arc<Semaphore>,
 }
 
 impl Connections {
-    pub(super) fn new<F>(max: usize, connect: impl Fn() -> F + Send + Sync + 'static) -> Self
+    pub(super) fn to(url: &str, max: usize) -> Self {
+        Self::new(Connect::To(Arc::from(url)), max)
+    }
+
+    pub(super) fn with<F>(connect: impl Fn() -> F + Send + Sync + 'static, max: usize) -> Self
     where
         F: Future<Output = ConnectionResult<AsyncPgConnection>> + Send + 'static,
     {
-        Self {
-            connect: Arc::new(move || Box::pin(connect())),
-            idle: Arc::default(),
-            permits: Arc::new(Semaphore::new(max)),
-        }
+        Self::new(Connect::With(Arc::new(move || Box::pin(connect()))), max)
+    }
+
+    fn new(connect: Connect, max: usize) -> Self {
+        Self { connect, pooled: false, idle: Arc::default(), permits: Arc::new(Semaphore::new(max)) }
+    }
+
+    /// The same through a pooler, with connections that are made for one.
+    pub(super) fn behind_pooler(self) -> Self {
+        Self { pooled: true, idle: Arc::default(), ..self }
+    }
+
+    pub(super) fn is_behind_pooler(&self) -> bool {
+        self.pooled
     }
 
     /// Runs a step on a connection, for at most `limit`.
@@ -47,6 +70,28 @@ impl Connections {
     /// # Cancel safety
     /// Dropped in the middle, the connection is closed, and the server rolls back what was open.
     pub(super) async fn run<T>(
+        &self,
+        operation: &'static str,
+        limit: Duration,
+        step: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<T>,
+    ) -> Result<T, StoreError> {
+        if !self.pooled {
+            return self.run_transaction(operation, limit, step).await;
+        }
+        let transaction = async |conn: &mut AsyncPgConnection| {
+            AnsiTransactionManager::begin_transaction(conn).await?;
+            let done = step(conn).await?;
+            AnsiTransactionManager::commit_transaction(conn).await?;
+            Ok(done)
+        };
+        self.run_transaction(operation, limit, transaction).await
+    }
+
+    /// As [`run`](Self::run), for a step that is a transaction by itself.
+    ///
+    /// # Cancel safety
+    /// As [`run`](Self::run).
+    pub(super) async fn run_transaction<T>(
         &self,
         operation: &'static str,
         limit: Duration,
@@ -71,7 +116,19 @@ impl Connections {
 
     /// A connection that is nobody else's.
     pub(super) async fn open(&self, operation: &'static str) -> Result<AsyncPgConnection, StoreError> {
-        match timeout(CONNECT_TIMEOUT, (self.connect)()).await {
+        let connecting: Connecting = match &self.connect {
+            Connect::With(connect) => connect(),
+            Connect::To(url) => {
+                let (url, pooled) = (Arc::clone(url), self.pooled);
+                Box::pin(async move {
+                    match pooled {
+                        true => connect_behind_pooler(&url).await,
+                        false => AsyncPgConnection::establish(&url).await,
+                    }
+                })
+            }
+        };
+        match timeout(CONNECT_TIMEOUT, connecting).await {
             Ok(Ok(conn)) => Ok(conn),
             Ok(Err(error)) => Err(refused(operation, error)),
             Err(_) => {
@@ -83,15 +140,6 @@ impl Connections {
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<AsyncPgConnection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Connects to a URL, without TLS.
-pub(super) fn by_url(url: &str) -> impl Fn() -> Connecting + Send + Sync + 'static {
-    let url: Arc<str> = Arc::from(url);
-    move || {
-        let url = Arc::clone(&url);
-        Box::pin(async move { AsyncPgConnection::establish(&url).await })
     }
 }
 

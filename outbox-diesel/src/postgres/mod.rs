@@ -11,11 +11,13 @@ mod freezing;
 mod holding;
 mod notify;
 mod operating;
+mod pooler;
 mod read;
 mod rows;
 mod setup;
 mod store;
 
 pub use notify::{Announcing, Listening};
+pub use pooler::{behind_pooler, connect_behind_pooler};
 pub use setup::{MIGRATIONS, migrations};
 pub use store::PostgresStore;

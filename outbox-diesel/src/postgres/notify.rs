@@ -91,12 +91,16 @@ impl PostgresStore {
     }
 
     /// Listens for announcements on a connection of its own, which is made anew when it breaks. Give it to a relay:
-    /// `builder.wake_on(move || listening.notified())`.
+    /// `builder.wake_on(move || listening.notified())`. Through a pooler in transaction mode nothing is heard, and a warning says so:
+    /// listen with a store that connects to the server itself.
     ///
     /// # Panics
     /// Outside a tokio runtime.
     #[must_use]
     pub fn listen(&self) -> Listening {
+        if self.connections.is_behind_pooler() {
+            tracing::warn!("a pooler in transaction mode passes no announcements on: relays poll");
+        }
         let heard = Arc::<Notify>::default();
         let (store, tell) = (self.clone(), Arc::clone(&heard));
         let task = tokio::spawn(async move {

@@ -13,7 +13,7 @@ use outbox_core::{
 };
 use uuid::Uuid;
 
-use super::connections::{Connections, by_url};
+use super::connections::Connections;
 use super::floors::Floors;
 use super::read::Reading;
 use super::rows::{Count, Flag, PlanRow};
@@ -31,8 +31,8 @@ pub(super) const LONG_STEP_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// The outbox in a PostgreSQL database (13 or later).
 ///
-/// Every step is one short transaction, and no step relies on a setting of the session; behind a connection pooler in
-/// transaction mode it has not been tested, and such a pooler must know prepared statements. Only sealing and freezing are
+/// Every step is one short transaction, and no step relies on a setting of the session. Through a connection pooler in transaction
+/// mode it wants [`behind_pooler`](PostgresStore::behind_pooler). Only sealing and freezing are
 /// synchronous commits, claims and settlements are not (losing one delivers the same part again under the same token).
 #[derive(Clone)]
 pub struct PostgresStore {
@@ -52,7 +52,7 @@ impl PostgresStore {
     /// A store that connects to `url`, without TLS, when it is first used: up to four connections per store.
     #[must_use]
     pub fn new(url: &str) -> Self {
-        Self::with_connect(by_url(url))
+        Self::over(Connections::to(url, CONNECTIONS_MAX))
     }
 
     /// A store whose connections `connect` makes: for TLS, or what a URL does not say.
@@ -61,9 +61,12 @@ impl PostgresStore {
     where
         F: Future<Output = ConnectionResult<AsyncPgConnection>> + Send + 'static,
     {
+        Self::over(Connections::with(connect, CONNECTIONS_MAX))
+    }
+
+    fn over(connections: Connections) -> Self {
         let tables = Tables::new();
         let reading = Arc::new(Reading::of(&tables));
-        let connections = Connections::new(CONNECTIONS_MAX, connect);
         Self { connections, tables: Arc::new(tables), reading, floors: Floors::default() }
     }
 
@@ -73,14 +76,32 @@ impl PostgresStore {
         Self { reading: Arc::new(Reading::of(&tables)), tables: Arc::new(tables), floors: Floors::default(), ..self }
     }
 
+    /// The same through a pooler in transaction mode (PgBouncer's `pool_mode = transaction`): each step is one transaction, with no
+    /// prepared statement, lock or setting that outlives it. It costs two more round trips a step. Connections of your own
+    /// ([`with_connect`](Self::with_connect)) must then come from [`behind_pooler`](super::behind_pooler).
+    ///
+    /// [`listen`](Self::listen) hears nothing through a pooler: polling does.
+    #[must_use]
+    pub fn behind_pooler(self) -> Self {
+        Self { connections: self.connections.behind_pooler(), ..self }
+    }
+
     /// A store over `url`, after a look whether PostgreSQL answers there.
     ///
     /// # Errors
     /// [`StoreError`] with PostgreSQL's reason when it does not.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         let store = Self::new(url);
-        store.step("connect", async |conn| conn.batch_execute("SELECT 1").await).await?;
+        store.reach().await?;
         Ok(store)
+    }
+
+    /// Looks whether PostgreSQL answers.
+    ///
+    /// # Errors
+    /// [`StoreError`] with PostgreSQL's reason when it does not.
+    pub async fn reach(&self) -> Result<(), StoreError> {
+        self.step("connect", async |conn| conn.batch_execute("SELECT 1").await).await
     }
 
     /// One short transaction. After a failure the floors are looked up anew: the database may be another one (a standby, a
@@ -90,7 +111,10 @@ impl PostgresStore {
         operation: &'static str,
         step: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<T>,
     ) -> Result<T, StoreError> {
-        let done = self.connections.run(operation, STEP_TIMEOUT, step).await;
+        self.or_forget(self.connections.run(operation, STEP_TIMEOUT, step).await).await
+    }
+
+    async fn or_forget<T>(&self, done: Result<T, StoreError>) -> Result<T, StoreError> {
         if done.is_err() {
             self.floors.forget().await;
         }
@@ -127,8 +151,9 @@ impl PostgresStore {
 
 impl Store for PostgresStore {
     async fn setup(&self) -> Result<(), StoreError> {
-        let installed =
-            self.connections.run("setup", LONG_STEP_TIMEOUT, async |conn| setup::setup(&self.tables, conn).await);
+        let installed = self
+            .connections
+            .run_transaction("setup", LONG_STEP_TIMEOUT, async |conn| setup::setup(&self.tables, conn).await);
         setup::installed(installed.await?)
     }
 
@@ -184,7 +209,12 @@ impl Store for PostgresStore {
     }
 
     async fn read(&self, claim: &Claim) -> Result<Vec<StoredEvent>, StoreError> {
-        let read = self.step("read", async |conn| self.reading.read(claim, conn).await).await?;
+        let read = async |conn: &mut AsyncPgConnection| self.reading.read(claim, conn).await;
+        let read = match claim.held {
+            true => self.connections.run("read", STEP_TIMEOUT, read).await, // a single statement
+            false => self.connections.run_transaction("read", STEP_TIMEOUT, read).await,
+        };
+        let read = self.or_forget(read).await?;
         let events =
             read.ok_or_else(|| StoreError::new(StoreErrorKind::Mismatch, "read", "the batch's bounds are unreadable"));
         let events = events.and_then(|events| parts::complete(claim, events));

@@ -45,11 +45,24 @@ pub(super) async fn postgres(vars: &Vars, what: &str) -> Result<PostgresStore, F
     let (kind, url) = database(vars)?;
     let tables = Tables::from_vars(vars)?;
     match kind {
-        Kind::Postgres => Ok(PostgresStore::connect(&url).await?.with_tables(tables)),
+        Kind::Postgres => reach_postgres(vars, &url, tables).await,
         _ => {
             Err(VarError::new("DATABASE_URL", format!("names no PostgreSQL, and {what} is for PostgreSQL only")).into())
         }
     }
+}
+
+/// The store over `url`, which answers.
+pub(super) async fn reach_postgres(vars: &Vars, url: &str, tables: Tables) -> Result<PostgresStore, Failure> {
+    let store = PostgresStore::new(url).with_tables(tables);
+    let store = if is_behind_pooler(vars)? { store.behind_pooler() } else { store };
+    store.reach().await?;
+    Ok(store)
+}
+
+/// Whether a pooler in transaction mode lies between us and PostgreSQL.
+pub(super) fn is_behind_pooler(vars: &Vars) -> Result<bool, VarError> {
+    Ok(vars.parse("OUTBOX_BEHIND_POOLER")?.unwrap_or(false))
 }
 
 /// Does something with the store that the settings name. Stores are of different types, so it is written out once for each.
@@ -59,7 +72,7 @@ macro_rules! with_store {
         let tables = outbox_diesel::Tables::from_vars($vars)?;
         match kind {
             $crate::cli::database::Kind::Postgres => {
-                let $store = outbox_diesel::postgres::PostgresStore::connect(&url).await?.with_tables(tables);
+                let $store = $crate::cli::database::reach_postgres($vars, &url, tables).await?;
                 $then
             }
             $crate::cli::database::Kind::MySql => {

@@ -9,7 +9,14 @@ use outbox_diesel::Tables;
 use crate::RelayOptions;
 
 /// Settings of the command itself.
-const OWN: [&str; 5] = ["OUTBOX_ENVIRONMENT", "OUTBOX_LISTEN", "OUTBOX_LOG", "OUTBOX_LOG_FORMAT", "OUTBOX_STOP_GRACE"];
+const OWN: [&str; 6] = [
+    "OUTBOX_BEHIND_POOLER",
+    "OUTBOX_ENVIRONMENT",
+    "OUTBOX_LISTEN",
+    "OUTBOX_LOG",
+    "OUTBOX_LOG_FORMAT",
+    "OUTBOX_STOP_GRACE",
+];
 /// Names under this prefix belong to tests.
 const TESTS: &str = "OUTBOX_TEST_";
 

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use outbox_clickhouse::{ClickHouseSettings, ClickHouseSink};
-use outbox_core::{Store, Vars};
+use outbox_core::{Store, VarError, Vars};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failure;
-use super::database::{postgres, with_store};
+use super::database::{is_behind_pooler, postgres, with_store};
 use crate::{Relay, RelayBuilder, RelayOptions};
 
 /// How long a stop may take unless `OUTBOX_STOP_GRACE` says otherwise.
@@ -19,6 +19,11 @@ pub(super) async fn run(vars: &Vars, once: bool) -> Result<(), Failure> {
     let grace = vars.parse::<humantime::Duration>("OUTBOX_STOP_GRACE")?.map_or(STOP_GRACE, Into::into);
     let sink = ClickHouseSink::new(settings);
     let listens = vars.parse("OUTBOX_LISTEN")?.unwrap_or(false);
+    if listens && is_behind_pooler(vars)? {
+        let problem = "a pooler in transaction mode passes no announcements on: leave it out, or OUTBOX_BEHIND_POOLER, and let \
+                       DATABASE_URL name the server itself";
+        return Err(VarError::new("OUTBOX_LISTEN", problem).into());
+    }
     if listens {
         let store = postgres(vars, "OUTBOX_LISTEN").await?;
         let listening = store.listen();

@@ -8,6 +8,7 @@ mod dir;
 mod held;
 mod http;
 mod mariadb;
+mod pgbouncer;
 mod port;
 mod postgres;
 
@@ -20,6 +21,7 @@ pub(crate) use dir::{NOBODY, ServerDir, is_root};
 pub(crate) use held::{Held, tail, wait_ready};
 pub(crate) use http::Endpoint;
 pub(crate) use mariadb::{MariaDb, MariaDbPrograms};
+pub(crate) use pgbouncer::{PgBouncer, PgBouncerPrograms};
 pub(crate) use port::free_port;
 pub(crate) use postgres::{Durability, Postgres, PostgresPrograms};
 

@@ -5,8 +5,10 @@
 
 mod clickhouse;
 mod mariadb;
+mod pgbouncer;
 mod postgres;
 
 pub use clickhouse::PrivateClickHouse;
 pub use mariadb::PrivateMariaDb;
+pub use pgbouncer::PrivatePgBouncer;
 pub use postgres::PrivatePostgres;

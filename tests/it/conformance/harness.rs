@@ -71,7 +71,10 @@ pub(super) struct AsyncTransaction<C>(C);
 
 impl<C: AsyncConnection<Backend: outbox::OutboxBackend> + Send + 'static> AsyncTransaction<C> {
     async fn begin(url: &str) -> Self {
-        let mut conn = C::establish(url).await.expect("the server answers");
+        Self::on(C::establish(url).await.expect("the server answers")).await
+    }
+
+    pub(super) async fn on(mut conn: C) -> Self {
         C::TransactionManager::begin_transaction(&mut conn).await.expect("begins");
         Self(conn)
     }
@@ -96,7 +99,7 @@ impl<C: AsyncConnection<Backend: outbox::OutboxBackend> + Send + 'static> StoreT
 }
 
 /// PostgreSQL.
-pub(super) struct Postgres(PostgresDatabase);
+pub(super) struct Postgres(pub(super) PostgresDatabase);
 
 impl StoreHarness for Postgres {
     type Store = PostgresStore;

@@ -1,6 +1,7 @@
 //! Every store and every sink of ours keeps its contract: the suites of `outbox_test::conformance`.
 
 mod harness;
+mod pooled;
 
 mod memory {
     mod store {
@@ -13,6 +14,10 @@ mod memory {
 
 mod postgres {
     outbox_test::store_conformance!(crate::conformance::harness::Postgres);
+}
+
+mod postgres_behind_pgbouncer {
+    outbox_test::store_conformance!(crate::conformance::pooled::Pooled);
 }
 
 mod mysql {

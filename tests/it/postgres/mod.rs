@@ -4,6 +4,7 @@ mod guards;
 mod limits;
 mod ordered;
 mod outboxes;
+mod pooler;
 mod pruning;
 mod replay;
 mod restored;
