@@ -149,6 +149,7 @@ fn client(settings: &ClickHouseSettings) -> (Client, Option<Arc<str>>) {
         .with_compression(match settings.compression {
             Chosen::None => Compression::None,
             Chosen::Lz4 => Compression::Lz4,
+            Chosen::Zstd => Compression::zstd(),
         })
         // A profile that turns it on would make old answers out of questions about what is there now.
         .with_setting("use_query_cache", "0")

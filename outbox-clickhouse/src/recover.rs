@@ -19,12 +19,14 @@ use uuid::Uuid;
 use crate::check::check;
 use crate::columns::{self, Field};
 use crate::definition::Definition;
+use crate::deliver::is_outdated;
 use crate::encode::Format;
 use crate::look::Scope;
 use crate::observe::Watched;
 use crate::report::{Finding, Severity};
+use crate::send::query_id_prefix;
 use crate::server::Server;
-use crate::sink::{ClickHouseSink, is_outdated, query_id_prefix};
+use crate::sink::ClickHouseSink;
 use crate::sql;
 use crate::statement::{self, Mark, Statement};
 

@@ -28,8 +28,6 @@ const KEEP_MAX: Duration = Duration::from_secs(10 * 366 * 86_400);
 const PLAN_BATCHES: u32 = 20;
 /// How often settled events are pruned.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(5);
-/// When a batch that waits for a person is tried again.
-const PARKED_DELAY: Duration = Duration::from_secs(60);
 /// How often a batch is claimed before a part is parked whose failure the sink does not know, or which is its surroundings'
 /// fault: three minutes with the default waits.
 const ATTEMPTS_MAX: i32 = 10;
@@ -55,6 +53,7 @@ pub struct RelayOptions {
     pub(crate) lease: Duration,
     pub(crate) retry_min: Duration,
     pub(crate) retry_max: Duration,
+    pub(crate) retry_parked: Duration,
     pub(crate) workers: u32,
     pub(crate) ordered: bool,
     pub(crate) event_types: Option<Vec<String>>,
@@ -76,6 +75,7 @@ impl Default for RelayOptions {
             lease: Duration::from_secs(30),
             retry_min: Duration::from_millis(500),
             retry_max: Duration::from_secs(60),
+            retry_parked: Duration::from_secs(60),
             workers: 1,
             ordered: false,
             event_types: None,
@@ -99,6 +99,7 @@ impl RelayOptions {
         "OUTBOX_LEASE",
         "OUTBOX_RETRY_MIN",
         "OUTBOX_RETRY_MAX",
+        "OUTBOX_RETRY_PARKED",
         "OUTBOX_WORKERS",
         "OUTBOX_ORDERED",
         "OUTBOX_EVENT_TYPES",
@@ -130,6 +131,7 @@ impl RelayOptions {
             lease: duration("OUTBOX_LEASE", default.lease)?,
             retry_min: duration("OUTBOX_RETRY_MIN", default.retry_min)?,
             retry_max: duration("OUTBOX_RETRY_MAX", default.retry_max)?,
+            retry_parked: duration("OUTBOX_RETRY_PARKED", default.retry_parked)?,
             workers: vars.parse("OUTBOX_WORKERS")?.unwrap_or(default.workers),
             ordered: vars.parse("OUTBOX_ORDERED")?.unwrap_or(default.ordered),
             event_types: vars.text("OUTBOX_EVENT_TYPES").map(|types| {
@@ -191,6 +193,7 @@ impl RelayOptions {
             "OUTBOX_RETRY_MAX",
             "needs OUTBOX_RETRY_MIN to 1day".into(),
         )?;
+        rule((ms..=WAIT_MAX).contains(&self.retry_parked), "OUTBOX_RETRY_PARKED", "needs 1ms to 1day".into())?;
         rule((1..=WORKERS_MAX).contains(&self.workers), "OUTBOX_WORKERS", format!("needs 1 to {WORKERS_MAX}"))?;
         rule(
             !self.ordered || self.workers == 1,
@@ -232,7 +235,7 @@ impl RelayOptions {
             lease_margin: self.lease / LEASE_MARGIN,
             backoff: Backoff::new(self.retry_min, self.retry_max),
             busy_backoff: Backoff::new(self.retry_min * BUSY_FACTOR, self.retry_max * BUSY_FACTOR),
-            parked_delay: PARKED_DELAY,
+            parked_delay: self.retry_parked,
             attempts_max: ATTEMPTS_MAX,
             bad_rows_max: BAD_ROWS_MAX,
             poll_interval: self.poll_interval,
@@ -251,7 +254,7 @@ mod tests {
     #[test]
     fn each_variable_changes_its_own_setting_only() {
         let (default, limits) = (RelayOptions::default, Limits::default);
-        let cases: [(&str, &str, RelayOptions); 18] = [
+        let cases: [(&str, &str, RelayOptions); 19] = [
             ("OUTBOX_ROUTE", "audit", RelayOptions { route: Route::new("audit"), ..default() }),
             ("OUTBOX_BATCH_ROWS", "7", RelayOptions { batch_rows: 7, ..default() }),
             ("OUTBOX_BATCH_ROWS_MAX", "700", RelayOptions { batch_rows_max: 700, ..default() }),
@@ -261,6 +264,7 @@ mod tests {
             ("OUTBOX_LEASE", "7s", RelayOptions { lease: Duration::from_secs(7), ..default() }),
             ("OUTBOX_RETRY_MIN", "7ms", RelayOptions { retry_min: Duration::from_millis(7), ..default() }),
             ("OUTBOX_RETRY_MAX", "7m", RelayOptions { retry_max: Duration::from_secs(420), ..default() }),
+            ("OUTBOX_RETRY_PARKED", "7s", RelayOptions { retry_parked: Duration::from_secs(7), ..default() }),
             ("OUTBOX_WORKERS", "7", RelayOptions { workers: 7, ..default() }),
             ("OUTBOX_ORDERED", "true", RelayOptions { ordered: true, ..default() }),
             (
@@ -295,6 +299,7 @@ mod tests {
             ("OUTBOX_LEASE", "10ms"),
             ("OUTBOX_RETRY_MIN", "0s"),
             ("OUTBOX_RETRY_MAX", "1ms"),
+            ("OUTBOX_RETRY_PARKED", "0s"),
             ("OUTBOX_WORKERS", "65"),
             ("OUTBOX_ORDERED", "yes"),
             ("OUTBOX_EVENT_TYPES", ","),

@@ -237,6 +237,14 @@ impl<S: Store> RelayBuilder<S> {
         self
     }
 
+    /// When events are tried again whose table does not take them, one batch a table as a probe. Default 60 s. Shorter: they
+    /// go on sooner once the table is mended; longer: fewer failures in the logs of both sides meanwhile.
+    #[must_use]
+    pub fn retry_parked(mut self, wait: Duration) -> Self {
+        self.options.retry_parked = wait;
+        self
+    }
+
     /// How many batches are in flight at once. Default 1. More share the work and the order is given up sooner.
     #[must_use]
     pub fn workers(mut self, workers: u32) -> Self {

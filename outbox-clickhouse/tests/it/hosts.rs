@@ -78,14 +78,32 @@ async fn a_part_whose_host_is_gone_while_others_answer_lets_the_others_go_on() {
 
 #[tokio::test]
 async fn compressed_bodies_arrive_once_like_others() {
+    for compression in [Compression::Lz4, Compression::Zstd] {
+        let database = ClickHouseDatabase::create().await;
+        sink(&database).await;
+        let compressed = ClickHouseSink::new(settings(&database).compression(compression));
+        let part = part(&compressed, events(20_000)).await;
+        compressed.deliver(&part).await.unwrap();
+        // The same token, whatever the bytes on the wire.
+        ClickHouseSink::new(settings(&database)).deliver(&again(&part)).await.unwrap();
+        assert_eq!(counts(&database).await, (20_000, 20_000), "{compression}");
+    }
+}
+
+/// A proxy that passes bytes on sees how many there are.
+#[tokio::test]
+async fn a_compressed_body_is_smaller_and_its_errors_are_read_all_the_same() {
     let database = ClickHouseDatabase::create().await;
-    sink(&database).await;
-    let compressed = ClickHouseSink::new(settings(&database).compression(Compression::Lz4));
-    let part = part(&compressed, events(20_000)).await;
-    compressed.deliver(&part).await.unwrap();
-    // The same token, whatever the bytes on the wire.
-    ClickHouseSink::new(settings(&database)).deliver(&again(&part)).await.unwrap();
-    assert_eq!(counts(&database).await, (20_000, 20_000));
+    let part = part(&sink(&database).await, events(1000)).await;
+    let mut sizes = Vec::new();
+    for compression in [Compression::None, Compression::Lz4, Compression::Zstd] {
+        let fake = Fake::start(Reply::exception("404 Not Found", 60, "Code: 60. DB::Exception: gone. (X)")).await;
+        let settings = ClickHouseSettings::new().url(&fake.url()).unwrap().compression(compression);
+        let refused = ClickHouseSink::new(settings).deliver(&part).await.unwrap_err();
+        assert_eq!((refused.kind(), refused.code()), (SinkErrorKind::Stop, Some(60)), "{compression}: {refused}");
+        sizes.push(fake.requests()[0].body.len());
+    }
+    assert!(sizes[0] > 2 * sizes[1] && sizes[1] > sizes[2], "none, lz4, zstd: {sizes:?}");
 }
 
 #[tokio::test]
