@@ -12,8 +12,12 @@ pub(crate) struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
-    /// Reads `Code: 60. DB::Exception: ...`.
+    /// Reads `Code: 60. DB::Exception: ...`, where new servers put a line and a tag in front when the headers had gone out.
     pub(crate) fn parse(text: &'a str) -> Self {
+        let text = match text.strip_prefix("__exception__").and_then(|rest| rest.find("Code: ").map(|at| &rest[at..])) {
+            Some(rest) => rest,
+            None => text,
+        };
         let code = text.strip_prefix("Code: ").and_then(|rest| {
             let digits = rest.len() - rest.trim_start_matches(|char: char| char.is_ascii_digit()).len();
             rest[..digits].parse().ok()
@@ -133,6 +137,14 @@ mod tests {
             assert_eq!(Answer::parse(text).code, None, "{text}");
             assert_eq!(kind(text), SinkErrorKind::Unknown);
         }
+    }
+
+    #[test]
+    fn an_exception_after_the_headers_has_its_code_behind_a_tag() {
+        let text = "__exception__\r\nrnywyenlaeqynhmu\r\nCode: 241. DB::Exception: Memory limit exceeded";
+        assert_eq!(Answer::parse(text).code, Some(241));
+        assert_eq!(Answer::parse("__exception__ Code: 241").code, Some(241));
+        assert_eq!(Answer::parse("a __exception__ Code: 241").code, None);
     }
 
     #[test]

@@ -136,6 +136,11 @@ impl Explain<'_> {
 fn shown(answer: &Answer<'_>) -> String {
     let text = answer.text;
     let Some(code) = answer.code else {
+        if text.starts_with("299 ") {
+            return "the answer is a 200 without ClickHouse's own headers (X-ClickHouse-..): what listens there, or which \
+                    proxy takes them away?"
+                .to_owned();
+        }
         let status = text.len() < 60
             && text.bytes().take(3).filter(u8::is_ascii_digit).count() == 3
             && text.bytes().skip(3).all(|byte| byte.is_ascii_alphabetic() || byte == b' ');

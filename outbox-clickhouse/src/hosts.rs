@@ -13,6 +13,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use outbox_core::{SinkError, SinkErrorKind};
 
+use crate::guard::Guard;
 use crate::server::Server;
 use crate::settings::Compression as Chosen;
 use crate::{ClickHouseSettings, tls};
@@ -139,7 +140,7 @@ fn client(settings: &ClickHouseSettings) -> (Client, Option<Arc<str>>) {
     let mut builder = legacy::Client::builder(TokioExecutor::new());
     builder.pool_idle_timeout(POOL_IDLE);
     let (client, broken) = match settings.secure {
-        false => (Client::with_http_client(builder.build(connector)), None),
+        false => (Client::with_http_client(builder.build(Guard(connector))), None),
         true => tls::client(&builder, connector, settings),
     };
     // No database in the URL: names are always qualified, and a missing one shall not fail every question.

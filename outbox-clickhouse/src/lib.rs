@@ -22,6 +22,7 @@ mod encode;
 mod ensure;
 mod error;
 mod freeze;
+mod guard;
 mod hosts;
 mod known;
 mod look;

@@ -7,6 +7,7 @@ use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 
 use crate::ClickHouseSettings;
+use crate::guard::Guard;
 
 /// A client that speaks TLS only; and why it cannot, if so.
 #[cfg(feature = "tls")]
@@ -19,7 +20,7 @@ pub(crate) fn client(
     match config(settings) {
         Ok(config) => {
             let https = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(config).https_only().enable_http1();
-            (Client::with_http_client(builder.build(https.wrap_connector(connector))), None)
+            (Client::with_http_client(builder.build(Guard(https.wrap_connector(connector)))), None)
         }
         Err(why) => (Client::default(), Some(why.into())),
     }
@@ -32,7 +33,7 @@ pub(crate) fn client(
     connector: HttpConnector,
     _: &ClickHouseSettings,
 ) -> (Client, Option<Arc<str>>) {
-    (Client::with_http_client(builder.build(connector)), Some("this build has no TLS".into()))
+    (Client::with_http_client(builder.build(Guard(connector))), Some("this build has no TLS".into()))
 }
 
 #[cfg(feature = "tls")]

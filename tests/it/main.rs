@@ -6,6 +6,7 @@ mod command;
 mod conformance;
 mod delivery;
 mod demo;
+mod faults;
 mod macros;
 mod mysql;
 mod postgres;

@@ -7,6 +7,7 @@ mod chaos;
 mod compose;
 mod demo;
 mod error;
+mod faults;
 mod interrupt;
 mod libchdb;
 mod lint;
@@ -44,6 +45,8 @@ enum Command {
     },
     /// Crash everything at once for a while, and compare what was committed with what arrived
     Chaos(chaos::Args),
+    /// Give the sink every answer of ClickHouse and cut its connections everywhere, and compare what was committed with what arrived
+    Faults(faults::Args),
     /// Start servers (all, unless named), print their URLs, and keep them up until ^C
     Up(up::Args),
     /// Remove the containers of docker compose, and their data
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Command::Run(args) => demo::run(&args),
         Command::Test { args } => test::run(&args),
         Command::Chaos(args) => chaos::run(&args),
+        Command::Faults(args) => faults::run(&args),
         Command::Up(args) => up::run(&args),
         Command::Down => compose::down(),
         Command::Lint => lint::run(),

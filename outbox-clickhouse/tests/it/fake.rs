@@ -27,6 +27,13 @@ impl Reply {
         ))
     }
 
+    /// What ClickHouse answers to an INSERT that went through.
+    pub(crate) fn ok() -> Self {
+        Self::Raw(
+            "HTTP/1.1 200 OK\r\nX-ClickHouse-Query-Id: q\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\n".into(),
+        )
+    }
+
     pub(crate) fn plain(status: &str, body: &str) -> Self {
         Self::Raw(format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len()))
     }

@@ -110,7 +110,7 @@ async fn a_compressed_body_is_smaller_and_its_errors_are_read_all_the_same() {
 async fn a_role_goes_with_inserts_too() {
     let database = ClickHouseDatabase::create().await;
     let part = part(&sink(&database).await, events(1)).await;
-    let fake = Fake::start(Reply::plain("200 OK", "")).await;
+    let fake = Fake::start(Reply::ok()).await;
     let settings =
         ClickHouseSettings::new().url(&fake.url()).unwrap().role("events_writer").compression(Compression::Lz4);
     ClickHouseSink::new(settings).deliver(&part).await.unwrap();

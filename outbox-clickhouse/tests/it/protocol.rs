@@ -124,6 +124,8 @@ async fn whatever_is_no_answer_is_an_unknown_outcome_and_quotes_nothing() {
     for reply in [
         Reply::plain("502 Bad Gateway", "<html>SECRET</html>"),
         Reply::plain("503 Service Unavailable", ""),
+        Reply::plain("200 OK", "<html>SECRET</html>"),
+        Reply::plain("200 OK", ""),
         Reply::plain("413 Payload Too Large", "slow down, SECRET"),
         Reply::plain("429 Too Many Requests", ""),
         Reply::Raw(String::new()),
@@ -150,7 +152,7 @@ async fn an_early_refusal_of_a_large_body_is_no_success() {
 #[tokio::test]
 async fn every_send_pins_the_settings_that_matter() {
     let (database, part) = frozen(3).await;
-    let (delivered, requests) = deliver(&part, Reply::plain("200 OK", "")).await;
+    let (delivered, requests) = deliver(&part, Reply::ok()).await;
     delivered.expect("the fake said so");
     let [request] = &requests[..] else { panic!("one INSERT is one request: {requests:?}") };
     let token = part.token;

@@ -12,8 +12,10 @@ pub(crate) fn exception(status: &str, text: &str) -> Vec<u8> {
 
 /// What is left of an exception whose body did not make it.
 pub(crate) fn only_the_header(status: &str, code: i32) -> Vec<u8> {
-    format!("HTTP/1.1 {status}\r\nX-ClickHouse-Exception-Code: {code}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-        .into_bytes()
+    format!(
+        "HTTP/1.1 {status}\r\nX-ClickHouse-Exception-Code: {code}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    )
+    .into_bytes()
 }
 
 /// An answer that knows nothing of ClickHouse.

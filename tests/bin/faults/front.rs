@@ -110,12 +110,7 @@ async fn serve(client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
 }
 
 /// Whether the connection goes on.
-async fn perform(
-    client: &mut BufReader<TcpStream>,
-    shared: &Shared,
-    request: &Message,
-    act: Act,
-) -> io::Result<bool> {
+async fn perform(client: &mut BufReader<TcpStream>, shared: &Shared, request: &Message, act: Act) -> io::Result<bool> {
     match act {
         Act::Answer(answer) | Act::AnswerEarly(answer) => {
             client.write_all(&answer).await?;

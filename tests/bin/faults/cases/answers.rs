@@ -118,7 +118,13 @@ fn of_code((code, status, words, class): &(i32, &str, &str, Class)) -> Vec<Case>
     };
     let name = |way: &str| format!("code_{code}{what}{where_}_{way}");
     let answer = exception(status, &text(*code, words));
+    let answer = match code {
+        // Its words are about the table, and shown.
+        252 => exception(status, &text(*code, words).replace(" SECRET", "")),
+        _ => answer,
+    };
     let row = text(*code, &format!("{words}: (at row {{row}})"));
+    let row = if *code == 252 { row.replace(" SECRET", "") } else { row };
     let lost = Step::once(Target::Insert, Act::CutAnswer(AnswerCut::BeforeIt, How::Fin));
     match class {
         Open => vec![

@@ -7,6 +7,7 @@ use crate::script::{Act, Step, Target};
 /// A name, what is done, how it is mended, and what becomes of the events.
 type Row = (&'static str, &'static [&'static str], &'static [&'static str], Expect);
 
+const TARGET_WITHOUT_WINDOW: &str = "the_view_s_target_has_no_window";
 const WINDOW_OFF: &str = "ALTER TABLE event_log MODIFY SETTING non_replicated_deduplication_window = 0";
 const WINDOW_ON: &str = "ALTER TABLE event_log MODIFY SETTING non_replicated_deduplication_window = 1000";
 
@@ -23,7 +24,7 @@ const SPOILT: &[Row] = &[
     ("a_type_is_widened", &["ALTER TABLE event_log MODIFY COLUMN metadata_version Int64"], &[], Expect::Once),
     ("a_column_is_added", &["ALTER TABLE event_log ADD COLUMN more UInt8"], &[], Expect::Once),
     ("the_window_is_off", &[WINDOW_OFF], &[WINDOW_ON], Expect::Once),
-    ("the_view_s_target_has_no_window",
+    (TARGET_WITHOUT_WINDOW,
         &["ALTER TABLE mirror MODIFY SETTING non_replicated_deduplication_window = 0"],
         &["ALTER TABLE mirror MODIFY SETTING non_replicated_deduplication_window = 1000"], Expect::Once),
     ("the_view_s_target_is_away", &["RENAME TABLE mirror TO away"], &["RENAME TABLE away TO mirror"], Expect::Once),
@@ -71,14 +72,16 @@ pub(super) fn cases() -> Vec<Case> {
             ..Case::new(name, script)
         };
         cases.push(of((*name).to_owned(), Vec::new()));
+        if *name == TARGET_WITHOUT_WINDOW {
+            // A target that has no memory of a send doubles its repeat: docs/clickhouse.md says so.
+            continue;
+        }
         // What is refused before anything is sent has no answer to lose until it is mended.
         cases.push(of(format!("{name}_and_an_answer_is_lost"), vec![lost()]));
     }
     for (name, alter, mend) in IN_FLIGHT {
-        let of = |name: String, act| Case {
-            mend: mend.to_vec(),
-            ..Case::new(name, vec![Step::once(Target::Insert, act)])
-        };
+        let of =
+            |name: String, act| Case { mend: mend.to_vec(), ..Case::new(name, vec![Step::once(Target::Insert, act)]) };
         cases.push(of(format!("{name}_in_flight"), Act::Alter(alter)));
         cases.push(of(format!("{name}_after_a_lost_answer"), Act::LoseThenAlter(alter)));
     }
