@@ -10,6 +10,7 @@ mod faults;
 mod macros;
 mod mysql;
 mod postgres;
+mod sinks;
 mod sqlite;
 mod tap;
 mod ui;
