@@ -110,7 +110,8 @@ fn holds_bare(field: &Type<'_>, column: &Type<'_>) -> bool {
         // Texts are refused, not bent, where they do not fit: an unknown member, a bad date.
         ("String" | "FixedString", "String") => true,
         ("String", name) if is_enum(name) || is_time(name) => true,
-        ("String", "FixedString" | "UUID" | "IPv4" | "IPv6" | "Date" | "Date32" | "JSON") => true,
+        // Not FixedString, which fills a shorter text up with zeros.
+        ("String", "UUID" | "IPv4" | "IPv6" | "Date" | "Date32" | "JSON") => true,
         (name, "String") => integer(name).is_some() || !matches!(name, "AggregateFunction"),
         (name, other) if is_enum(name) => is_enum(other),
         (name, other) if is_time(name) => is_time(other),

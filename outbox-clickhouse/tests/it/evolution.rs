@@ -58,6 +58,12 @@ async fn the_envelope_in_binary_survives_every_alteration_or_is_refused() {
         ("MODIFY COLUMN metadata_version Nullable(Int32)", Anew),
         ("MODIFY COLUMN metadata_version Int16", Refused),
         ("MODIFY COLUMN metadata_version String", Refused),
+        ("MODIFY COLUMN metadata_version DateTime", Refused),
+        ("MODIFY COLUMN metadata_version SimpleAggregateFunction(max, Int32)", Refused),
+        ("MODIFY COLUMN metadata_version Int64, DROP COLUMN environment", Refused),
+        ("MODIFY COLUMN environment FixedString(4)", Refused),
+        ("MODIFY COLUMN environment FixedString(8)", Refused),
+        ("MODIFY COLUMN environment Enum8('test' = 1, 'live' = 2)", Anew),
         ("MODIFY COLUMN event_date_time DateTime64(3, 'UTC')", Anew),
         ("MODIFY COLUMN event_date_time DateTime64(9, 'UTC')", Anew),
         ("MODIFY COLUMN event_date_time DateTime64(6, 'Asia/Tokyo')", Anew),
@@ -110,6 +116,10 @@ async fn fields_in_columns_survive_every_alteration_or_are_refused() {
         ("MODIFY COLUMN visits Float32", Refused),
         ("MODIFY COLUMN path LowCardinality(String)", AsItIs),
         ("MODIFY COLUMN path Nullable(String)", AsItIs),
+        ("MODIFY COLUMN path FixedString(1)", Refused),
+        ("MODIFY COLUMN path FixedString(4)", Refused),
+        ("MODIFY COLUMN visits UInt64, DROP COLUMN path", Refused),
+        ("MODIFY COLUMN visits SimpleAggregateFunction(max, UInt32)", AsItIs),
         ("MODIFY COLUMN path Enum8('/' = 1)", AsItIs),
         ("MODIFY COLUMN path Enum8('/' = 1, '/other' = 2)", AsItIs),
         ("MODIFY COLUMN price Decimal(18, 4)", AsItIs),
@@ -142,6 +152,29 @@ async fn fields_in_columns_survive_every_alteration_or_are_refused() {
             let read = database.query(format!("SELECT arraySort({intact}) FROM page_seen")).await;
             assert_eq!(read, format!("[{expected}]"), "{alteration}");
         }
+    }
+}
+
+/// Wrappers and members that change nothing of what a value is.
+#[tokio::test]
+async fn an_enum_that_gains_a_member_takes_what_was_frozen_before() {
+    for (column, alteration) in [
+        ("path Enum8('/' = 1)", "MODIFY COLUMN path Enum8('/' = 1, '/other' = 2)"),
+        ("path Enum8('/' = 1)", "MODIFY COLUMN path Enum16('/' = 1, '/other' = 2000)"),
+        ("path LowCardinality(String)", "MODIFY COLUMN path String"),
+    ] {
+        let database = ClickHouseDatabase::create().await;
+        let sql = format!(
+            "CREATE TABLE page_seen (event_id UUID, event_date_time DateTime64(6, 'UTC'), visits UInt32, {column}, price Decimal(9, 2), \
+             seen_at DateTime64(6, 'UTC')) ENGINE = MergeTree ORDER BY event_id SETTINGS non_replicated_deduplication_window = 100"
+        );
+        database.query(sql).await;
+        let sink = ClickHouseSink::new(settings(&database));
+        sink.learn(&[visits_schema()]);
+        let part = part_for(&sink, "page_seen", vec![visit(3)]).await.unwrap();
+        database.query(format!("ALTER TABLE page_seen {alteration}")).await;
+        assert_ne!(fate(&sink, &part).await, Refused, "{alteration}");
+        assert_eq!(database.query("SELECT count(), any(toString(path)) FROM page_seen").await, "1\t/", "{alteration}");
     }
 }
 
