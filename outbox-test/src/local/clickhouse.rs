@@ -54,6 +54,8 @@ pub(crate) struct Config {
     pub(crate) password: Option<String>,
     /// The size of a disk of its own for the data, in MiB.
     pub(crate) disk_mib: Option<u32>,
+    /// Whether every query is written into `system.query_log`.
+    pub(crate) query_log: bool,
     /// The native ports of the shards of the cluster [`CLUSTER`].
     pub(crate) shards: Vec<u16>,
 }
@@ -236,6 +238,10 @@ fn write_config(dir: &ServerDir, http: u16, tcp: u16, config: &Config) -> Result
         }
         None => String::new(),
     };
+    let query_log = match config.query_log {
+        true => "<query_log><database>system</database><table>query_log</table></query_log>",
+        false => "",
+    };
     // `<path>` comes first: the launcher takes the first one. The level is not where a server has it: this one would log
     // at level trace, tens of megabytes in a busy minute.
     let config = format!(
@@ -248,6 +254,7 @@ fn write_config(dir: &ServerDir, http: u16, tcp: u16, config: &Config) -> Result
     <logger><log>{log}</log></logger>
     {users}
     {cluster}
+    {query_log}
 </clickhouse>
 ",
         data = xml(&data),

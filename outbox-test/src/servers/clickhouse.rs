@@ -27,6 +27,14 @@ impl PrivateClickHouse {
         Self::start_with(Config { password: Some(password.to_owned()), ..Config::default() }).await
     }
 
+    /// Starts one that writes every query into `system.query_log`.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub async fn start_with_query_log() -> Self {
+        Self::start_with(Config { query_log: true, ..Config::default() }).await
+    }
+
     /// Starts one whose data is on a disk of this size, in memory.
     ///
     /// # Errors

@@ -57,8 +57,9 @@ impl Drop for Server {
 async fn watch(clickhouse: Arc<Mutex<PrivateClickHouse>>, health: ClickHouseDatabase, restarts: Arc<AtomicU32>) {
     loop {
         sleep(LOOK_EVERY).await;
-        // It answers "aborted" while it writes down why, which takes up to ten seconds.
-        let gone = |error: &String| error.contains("Code: 236") || !error.contains("Code: ");
+        // It answers "aborted" while it writes down why, which takes up to ten seconds. Once it is gone, it is started again
+        // without us.
+        let gone = |error: &String| error.contains("Code: 236");
         if health.try_query("SELECT 1").await.as_ref().is_err_and(gone) {
             let mut clickhouse = clickhouse.lock().await;
             clickhouse.kill();

@@ -2,6 +2,8 @@
 
 mod clickhouse_down;
 mod crash;
+mod memory;
 mod relays;
 mod resent;
 mod road;
+mod tables;
