@@ -48,6 +48,16 @@ impl ClickHouseSink {
                 format!("{} rows are more than one block of {ROWS_MAX}: lower OUTBOX_BATCH_ROWS_MAX", events.len());
             return Err(SinkError::stop("freeze", message));
         }
+        if let Some(stored) = events.iter().find(|stored| self.schemas.lack(stored)) {
+            // The relay looks whether it is registered by now. Sent by an older version's columns, its rows would be refused for
+            // fields that nobody knows, and be held as dead.
+            let (name, version) = (&stored.event.event_type, stored.event.version);
+            let message = format!(
+                "version {version} of the event {name} is not registered: start the service that emits it with \
+                 Relay::builder(..).schema::<..>(), or register it in the outbox"
+            );
+            return Err(SinkError::stop("freeze", message));
+        }
         let schema = events.first().and_then(|first| self.schemas.of(first));
         if events.iter().any(|other| self.schemas.of(other) != schema) {
             return Err(SinkError::stop(

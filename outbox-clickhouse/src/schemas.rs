@@ -32,6 +32,16 @@ impl Schemas {
         (record.layout == Layout::Columns).then(|| Arc::clone(record))
     }
 
+    /// Whether the event's type has a column per field and the event is of a version that came after all known ones: its
+    /// columns are not known yet.
+    pub(crate) fn lack(&self, stored: &StoredEvent) -> bool {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let event = &stored.event;
+        let versions = (event.event_type.clone(), i32::MIN)..=(event.event_type.clone(), i32::MAX);
+        let newest = known.range(versions).next_back();
+        newest.is_some_and(|((_, version), record)| *version < event.version && record.layout == Layout::Columns)
+    }
+
     /// The tables that are named, each with its schemas of the layout `columns`, oldest version first.
     pub(crate) fn tables(&self) -> BTreeMap<String, Vec<Arc<SchemaRecord>>> {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
@@ -70,7 +80,13 @@ mod tests {
         assert_eq!(version_of(&schemas, 1), None, "nothing is known: the layout context");
         schemas.learn(&[record(2, Layout::Columns), record(4, Layout::Columns)]);
         assert_eq!([1, 2, 3, 4, 5].map(|version| version_of(&schemas, version)), [2, 2, 4, 4, 4].map(Some));
+        let lacks = |version| {
+            let event = Event::stored(Uuid::nil(), "seen".into(), version, DateTime::UNIX_EPOCH);
+            schemas.lack(&StoredEvent { seq: 1, event })
+        };
+        assert_eq!([1, 4, 5].map(lacks), [false, false, true]);
         schemas.learn(&[record(4, Layout::Context)]);
+        assert!(!lacks(5), "the layout context takes any version");
         assert_eq!(version_of(&schemas, 4), None, "the last word counts");
         assert_eq!(schemas.tables()["seen"].len(), 1);
     }

@@ -17,11 +17,11 @@ pub struct Secret(Vec<u8>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forged {
     /// No header, or none of this form.
-    NotSigned,
+    Unsigned,
     /// Signed too long ago, or too far in the future: perhaps somebody plays it again.
-    NotNow,
+    Stale,
     /// Signed with another secret, or altered since.
-    NotOurs,
+    Strange,
 }
 
 impl Secret {
@@ -68,22 +68,22 @@ pub fn verify(
     tolerance: Duration,
 ) -> Result<(), Forged> {
     let (mut time, mut signatures) = (None, Vec::new());
-    for (name, value) in header.ok_or(Forged::NotSigned)?.split(',').filter_map(|field| field.split_once('=')) {
+    for (name, value) in header.ok_or(Forged::Unsigned)?.split(',').filter_map(|field| field.split_once('=')) {
         match name {
             "t" => time = value.parse::<u64>().ok(),
             "v1" => signatures.extend(unhex(value)),
             _ => {}
         }
     }
-    let time = time.filter(|_| !signatures.is_empty()).ok_or(Forged::NotSigned)?;
+    let time = time.filter(|_| !signatures.is_empty()).ok_or(Forged::Unsigned)?;
     if seconds(now).abs_diff(time) > tolerance.as_secs() {
-        return Err(Forged::NotNow);
+        return Err(Forged::Stale);
     }
     let ours = |secret: &Secret| {
         let mac = secret.mac(time, key, body);
         signatures.iter().any(|signature| mac.clone().verify_slice(signature).is_ok())
     };
-    if secrets.iter().any(ours) { Ok(()) } else { Err(Forged::NotOurs) }
+    if secrets.iter().any(ours) { Ok(()) } else { Err(Forged::Strange) }
 }
 
 /// Seconds since 1970.
@@ -94,5 +94,5 @@ pub fn seconds(time: SystemTime) -> u64 {
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<u8> = text.chars().map(|char| char.to_digit(16).map(|digit| digit as u8)).collect::<Option<_>>()?;
-    (digits.len() % 2 == 0).then(|| digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+    digits.len().is_multiple_of(2).then(|| digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
 }

@@ -146,14 +146,22 @@ async fn the_command_delivers_a_column_per_field_from_what_is_registered_without
     command.envs([("OUTBOX_CLICKHOUSE_CREATE_TABLE", "add_columns"), ("OUTBOX_RETRY_PARKED", "100ms")]);
     let mut relay = Process::spawn(command);
     relay.wait_line(|line| line.contains("relay started")).await;
-    world.sqlite().register(&[newer]).await.expect("registers");
     world.clickhouse.query("ALTER TABLE page_seen ADD COLUMN referrer LowCardinality(String) DEFAULT 'none'").await;
-    let event = "INSERT INTO outbox_event (id, event_type, version, occurred_at, environment, destination, payload, bytes) VALUES \
-        ('0199bbbb-0000-7000-8000-000000000001', 'page_seen', 2, 1700000000000000, 'test', 'page_seen', \
-        '{\"visits\":1,\"path\":\"/p\",\"price\":\"1\",\"referrer\":\"search\"}', 100)";
-    world.conn().await.execute(event).await;
+    // It is emitted before anybody has said what it looks like: it waits, and is not held as dead.
+    let event = |number: u32| {
+        format!(
+            "INSERT INTO outbox_event (id, event_type, version, occurred_at, environment, destination, payload, bytes) VALUES \
+             ('0199bbbb-0000-7000-8000-00000000000{number}', 'page_seen', 2, 1700000000000000, 'test', 'page_seen', \
+             '{{\"visits\":1,\"path\":\"/p\",\"price\":\"1\",\"referrer\":\"search\"}}', 100)"
+        )
+    };
+    world.conn().await.execute(&event(1)).await;
+    eventually("it is parked", async || world.route_status().await.parked_batches == 1).await;
+    world.sqlite().register(&[newer]).await.expect("registers");
+    world.delivered().await;
+    world.conn().await.execute(&event(2)).await;
     world.delivered().await;
     assert!(relay.terminate().await.success());
     let read = "SELECT countIf(referrer = 'none'), countIf(referrer = 'search') FROM page_seen";
-    assert_eq!(world.clickhouse.query(read).await, "100\t1");
+    assert_eq!(world.clickhouse.query(read).await, "100\t2");
 }
