@@ -155,6 +155,8 @@ impl ClickHouseSink {
             }
             return Ok(());
         }
+        // Whoever mends it must not wait for what is known to grow old.
+        self.forget(&definition.table.name);
         // Asking for less helps only where nothing else is wrong.
         let hint = if broken { "" } else { " (or set OUTBOX_CLICKHOUSE_DELIVERY=at_least_once)" };
         Err(SinkError::stop(operation, format!("{}{hint}", refused.join("; "))))
