@@ -25,8 +25,8 @@ use crate::tally::Tally;
 const EVENTS: usize = 20;
 const BAD: [usize; 2] = [6, 17];
 
-/// Everything of a case is over long before.
-const DEADLINE: Duration = Duration::from_secs(90);
+/// Everything of a case is over long before; and what only comes back after a minute by itself has not been noticed.
+const DEADLINE: Duration = Duration::from_secs(45);
 /// Between two looks at a state that sends no signal.
 const POLL: Duration = Duration::from_millis(25);
 
