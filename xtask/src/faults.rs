@@ -8,7 +8,7 @@ use std::process::Command;
 use crate::cargo;
 use crate::error::Result;
 use crate::interrupt::foreground;
-use crate::programs::Programs;
+use crate::programs::{Pooler, Programs};
 use crate::stack::{Service, Stack};
 
 #[derive(clap::Args)]
@@ -29,7 +29,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     // No server of ours: the program starts one that may break.
     let stack = Stack::up(&[])?;
     if !args.list {
-        Programs::provide(&[Service::ClickHouse], &stack.helpers)?;
+        Programs::provide(&[Service::ClickHouse], Pooler::NotNeeded, &stack.helpers)?;
     }
     cargo::build(&["--package", "outbox-tests", "--bin", "faults"])?;
     let mut faults = Command::new(cargo::bin_dir()?.join("faults"));
