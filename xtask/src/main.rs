@@ -2,6 +2,7 @@
 //!
 //! It finds or starts what is needed and says what is missing (exit code 3). Whatever it starts ends with it.
 
+mod bench;
 mod cargo;
 mod chaos;
 mod compose;
@@ -44,6 +45,8 @@ enum Command {
     },
     /// Crash everything at once for a while, and compare what was committed with what arrived
     Chaos(chaos::Args),
+    /// Measure what the outbox costs and how fast it is, beside what people would use instead
+    Bench(bench::Args),
     /// Start servers (all, unless named), print their URLs, and keep them up until ^C
     Up(up::Args),
     /// Remove the containers of docker compose, and their data
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Command::Run(args) => demo::run(&args),
         Command::Test { args } => test::run(&args),
         Command::Chaos(args) => chaos::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Up(args) => up::run(&args),
         Command::Down => compose::down(),
         Command::Lint => lint::run(),
