@@ -26,8 +26,7 @@ impl ClickHouseSink {
         events: &[&StoredEvent],
     ) -> Result<Vec<Vec<usize>>, SinkError> {
         let table = self.settings().table(table);
-        let kind =
-            |stored: &StoredEvent| self.schemas.of(stored).map(|schema| (schema.event_type.clone(), schema.version));
+        let mut schemas = self.schemas.lookup();
         // One event needs no look at the table, and most batches no second one.
         let key = match events.len() {
             0 | 1 => None,
@@ -37,7 +36,7 @@ impl ClickHouseSink {
                 PartitionKey::parse(&local.row.partition_key)
             }
         };
-        Ok(divide(events, self.settings(), key.as_ref(), kind))
+        Ok(divide(events, self.settings(), key.as_ref(), |stored| schemas.of(stored).cloned()))
     }
 
     /// See [`Sink::freeze`](outbox_core::Sink::freeze).
@@ -59,7 +58,8 @@ impl ClickHouseSink {
             return Err(SinkError::stop("freeze", message));
         }
         let schema = events.first().and_then(|first| self.schemas.of(first));
-        if events.iter().any(|other| self.schemas.of(other) != schema) {
+        let mut lookup = self.schemas.lookup();
+        if events.iter().any(|other| lookup.of(other) != schema.as_ref()) {
             return Err(SinkError::stop(
                 "freeze",
                 "events of several column lists cannot be one part: divide them first",
