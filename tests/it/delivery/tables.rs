@@ -23,6 +23,7 @@ async fn a_broken_table_parks_alone_and_goes_on_by_itself(kind: Kind) {
     world.conn().await.execute("UPDATE outbox_event SET destination = 'orders' WHERE seq % 2 = 0").await;
     let relay = match kind {
         Kind::Sqlite | Kind::AsyncSqlite => start(&world, world.sqlite()).await,
+        Kind::MySql => start(&world, world.mysql()).await,
         _ => start(&world, world.postgres().await).await,
     };
     eventually("the broken table's events are put aside, and the others arrive", async || {
