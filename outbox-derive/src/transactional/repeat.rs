@@ -2,7 +2,7 @@
 
 use proc_macro2::{Ident, Span};
 use syn::visit_mut::{VisitMut, visit_pat_ident_mut};
-use syn::{FnArg, PatIdent, Signature, Type};
+use syn::{FnArg, PatIdent, Receiver, ReceiverKind, Signature, Type};
 
 use crate::faults::Faults;
 
@@ -19,17 +19,7 @@ pub(super) fn clones(signature: &mut Signature, conn: Option<&Ident>, faults: &m
     let mut names = Names { clones: Vec::new() };
     for argument in &mut signature.inputs {
         match argument {
-            FnArg::Receiver(receiver) => match (&receiver.reference, &receiver.mutability) {
-                (Some(_), None) => {}
-                (Some(_), Some(_)) => faults.at(
-                    receiver,
-                    "with `retries` the function may run again, and what the first run changed stays changed: take `&self`",
-                ),
-                (None, _) => faults.at(
-                    receiver,
-                    "with `retries` the function may run again, and the first run would consume `self`: take `&self`",
-                ),
-            },
+            FnArg::Receiver(receiver) => self_parameter(receiver, faults),
             FnArg::Typed(typed) => {
                 if matches!(&*typed.pat, syn::Pat::Ident(pat) if Some(&pat.ident) == conn) {
                     continue;
@@ -46,6 +36,22 @@ pub(super) fn clones(signature: &mut Signature, conn: Option<&Ident>, faults: &m
         }
     }
     names.clones
+}
+
+fn self_parameter(receiver: &Receiver, faults: &mut Faults) {
+    let (shared, exclusive) = match &receiver.kind {
+        ReceiverKind::Reference(_, _, mutability) => (mutability.is_none(), mutability.is_some()),
+        ReceiverKind::Typed(_, ty) => match &**ty {
+            Type::Reference(reference) => (reference.mutability.is_none(), reference.mutability.is_some()),
+            _ => (false, false),
+        },
+        _ => (false, false),
+    };
+    if shared {
+        return;
+    }
+    let why = if exclusive { "what the first run changed stays changed" } else { "the first run would consume `self`" };
+    faults.at(receiver, format_args!("with `retries` the function may run again, and {why}: take `&self`"));
 }
 
 struct Names {

@@ -11,7 +11,7 @@ use crate::error::no_connection;
 
 impl<'p, M> Acquire for &'p Pool<M>
 where
-    M: ManageConnection<Connection: Emit, Error: std::error::Error>,
+    M: ManageConnection<Connection: Emit, Error: std::error::Error + Sync>,
 {
     type Conn = M::Connection;
     type Guard = PooledConnection<'p, M>;
@@ -23,7 +23,7 @@ where
 
 impl<M> Acquire for Pool<M>
 where
-    M: ManageConnection<Connection: Emit, Error: std::error::Error>,
+    M: ManageConnection<Connection: Emit, Error: std::error::Error + Sync>,
 {
     type Conn = M::Connection;
     type Guard = PooledConnection<'static, M>;

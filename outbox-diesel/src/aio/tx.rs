@@ -147,7 +147,7 @@ impl<'c, C: Emit> Tx<'c, C> {
             }
             Level::Begin => (C::Backend::DIALECT.rollback)(&self.options).into(),
             // What is around this one will roll back, and until then there is nothing to go back to.
-            _ if doomed => {
+            Level::Savepoint if doomed => {
                 self.open = false;
                 return;
             }

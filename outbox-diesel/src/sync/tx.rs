@@ -117,7 +117,7 @@ impl<'c, C: Emit> Tx<'c, C> {
             Level::Join => return doom(status(self.conn)),
             Level::Begin => (C::Backend::DIALECT.rollback)(&self.options).into(),
             // What is around this one will roll back, and until then there is nothing to go back to.
-            _ if nesting::depth(status(self.conn)).is_err() => return,
+            Level::Savepoint if nesting::depth(status(self.conn)).is_err() => return,
             Level::Test | Level::Savepoint => nesting::roll_back_to(self.start),
         };
         self.announce(InstrumentationEvent::rollback_transaction);

@@ -19,7 +19,7 @@ mod cases {
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::time::Duration;
 
-    use diesel_async::AsyncConnection;
+    use diesel_async::{AsyncConnection, SimpleAsyncConnection};
     use outbox::prelude::*;
     use outbox::{OutboxBackend, TransientError, TxOptions};
     use tokio::sync::Barrier;

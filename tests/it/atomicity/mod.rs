@@ -11,8 +11,10 @@ mod nested;
 mod nested_modes;
 mod options;
 mod pools;
+mod round_trips;
 mod test_transactions;
 mod unknown_commit;
+mod wire;
 
 use outbox::EventLog;
 

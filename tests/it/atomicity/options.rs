@@ -5,7 +5,7 @@ use super::databases::{on_each_blocking_database, on_each_database};
 on_each_database!(a_read_only_transaction_writes_nothing_and_the_next_one_does, every_isolation_commits,);
 
 mod cases {
-    use diesel_async::AsyncConnection;
+    use diesel_async::{AsyncConnection, SimpleAsyncConnection};
     use outbox::prelude::*;
     use outbox::{Isolation, OutboxBackend, TxOptions, transaction_with};
 
@@ -190,6 +190,7 @@ mod blocking {
 
     mod cases {
         use diesel::Connection;
+        use diesel::connection::SimpleConnection;
         use outbox::prelude::*;
         use outbox::{Isolation, OutboxBackend, TxOptions, sync};
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use diesel_async::{AsyncConnection, AsyncMysqlConnection, AsyncPgConnection, SimpleAsyncConnection};
 use outbox::prelude::*;
 use outbox::{OutboxBackend, TransientError};
-use outbox_test::proxy::{Mode, Proxy};
+use outbox_test::proxy::{FaultProxy, Mode};
 
 use super::databases::{AsyncDatabase, Mysql, Postgres, Seen};
 use super::{insert, opened};
@@ -27,7 +27,7 @@ impl TransientError for Stubborn {
 }
 
 #[transactional_event(retries = 5, retry_delay = "1ms")]
-async fn open<C>(conn: &mut C, proxy: &Proxy, mode: Mode, runs: &AtomicU32) -> Result<(), Stubborn>
+async fn open<C>(conn: &mut C, proxy: &FaultProxy, mode: Mode, runs: &AtomicU32) -> Result<(), Stubborn>
 where
     C: AsyncConnection<Backend: OutboxBackend>,
 {
@@ -40,10 +40,10 @@ where
 }
 
 /// The same URL, through a proxy.
-async fn through_a_proxy(url: &str) -> (Proxy, String) {
+async fn through_a_proxy(url: &str) -> (FaultProxy, String) {
     let (before, rest) = url.split_once('@').expect("a user");
     let (host, database) = rest.split_once('/').expect("a database");
-    let proxy = Proxy::start(host).await;
+    let proxy = FaultProxy::start(host).await;
     let url = format!("{before}@{}/{database}", proxy.addr());
     (proxy, url)
 }
