@@ -153,19 +153,28 @@ mod tests {
         status
     }
 
+    /// With errors that can be compared.
+    fn entered(status: &TransactionManagerStatus, options: &TxOptions) -> Result<(u32, Level), String> {
+        enter(status, options).map_err(|error| error.to_string())
+    }
+
+    fn refused(error: Error) -> Result<(u32, Level), String> {
+        Err(error.to_string())
+    }
+
     #[test]
     fn options_decide_what_happens_inside_another_transaction() {
         let with = TxOptions::new();
         let serializable = with.isolation(Isolation::Serializable);
-        assert_eq!(enter(&at(0), &with), Ok((0, Level::Begin)));
-        assert_eq!(enter(&at(0), &serializable), Ok((0, Level::Begin)));
-        assert_eq!(enter(&at(2), &with), Ok((2, Level::Savepoint)));
-        assert_eq!(enter(&at(2), &with.nested(Nested::Join)), Ok((2, Level::Join)));
-        assert_eq!(enter(&at(2), &with.nested(Nested::Require)), Ok((2, Level::Savepoint)));
-        assert_eq!(enter(&at(0), &with.nested(Nested::Require)), Err(Error::NotInTransaction));
-        assert_eq!(enter(&at(1), &with.nested(Nested::Forbid)), Err(Error::AlreadyInTransaction));
-        assert_eq!(enter(&at(1), &serializable), Err(Error::AlreadyInTransaction));
-        assert_eq!(enter(&at(1), &serializable.nested(Nested::Join)), Err(Error::AlreadyInTransaction));
+        assert_eq!(entered(&at(0), &with), Ok((0, Level::Begin)));
+        assert_eq!(entered(&at(0), &serializable), Ok((0, Level::Begin)));
+        assert_eq!(entered(&at(2), &with), Ok((2, Level::Savepoint)));
+        assert_eq!(entered(&at(2), &with.nested(Nested::Join)), Ok((2, Level::Join)));
+        assert_eq!(entered(&at(2), &with.nested(Nested::Require)), Ok((2, Level::Savepoint)));
+        assert_eq!(entered(&at(0), &with.nested(Nested::Require)), refused(Error::NotInTransaction));
+        assert_eq!(entered(&at(1), &with.nested(Nested::Forbid)), refused(Error::AlreadyInTransaction));
+        assert_eq!(entered(&at(1), &serializable), refused(Error::AlreadyInTransaction));
+        assert_eq!(entered(&at(1), &serializable.nested(Nested::Join)), refused(Error::AlreadyInTransaction));
     }
 
     #[test]
@@ -173,13 +182,13 @@ mod tests {
         let mut status = at(1);
         status.set_test_transaction_flag();
         let with = TxOptions::new();
-        assert_eq!(enter(&status, &with.isolation(Isolation::Serializable)), Ok((1, Level::Test)));
-        assert_eq!(enter(&status, &with.nested(Nested::Forbid)), Ok((1, Level::Test)));
-        assert_eq!(enter(&status, &with.nested(Nested::Require)), Err(Error::NotInTransaction));
+        assert_eq!(entered(&status, &with.isolation(Isolation::Serializable)), Ok((1, Level::Test)));
+        assert_eq!(entered(&status, &with.nested(Nested::Forbid)), Ok((1, Level::Test)));
+        assert_eq!(entered(&status, &with.nested(Nested::Require)), refused(Error::NotInTransaction));
         opened(&mut status).expect("a valid status");
-        assert_eq!(enter(&status, &with), Ok((2, Level::Savepoint)));
+        assert_eq!(entered(&status, &with), Ok((2, Level::Savepoint)));
         closed(&mut status, 1);
-        assert_eq!(enter(&status, &with), Ok((1, Level::Test)), "it is still one");
+        assert_eq!(entered(&status, &with), Ok((1, Level::Test)), "it is still one");
     }
 
     #[test]

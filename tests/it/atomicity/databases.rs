@@ -211,7 +211,25 @@ impl BlockingDatabase for Postgres {
     }
 }
 
-#[cfg(feature = "postgres-sync")]
+#[cfg(feature = "mysql-sync")]
+impl BlockingDatabase for Mysql {
+    type Conn = diesel::MysqlConnection;
+    const STRICT: bool = false;
+
+    fn create() -> Self {
+        block_on(<Self as AsyncDatabase>::create())
+    }
+
+    fn connect(&self) -> diesel::MysqlConnection {
+        diesel::MysqlConnection::establish(self.0.url()).expect("a connection")
+    }
+
+    fn seen(&self) -> Seen {
+        block_on(<Self as AsyncDatabase>::seen(self))
+    }
+}
+
+#[cfg(any(feature = "postgres-sync", feature = "mysql-sync"))]
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(future)
@@ -254,6 +272,12 @@ macro_rules! on_each_blocking_database {
             #[test]
             fn postgres() {
                 super::cases::$case::<crate::atomicity::databases::Postgres>();
+            }
+
+            #[cfg(feature = "mysql-sync")]
+            #[test]
+            fn mysql() {
+                super::cases::$case::<crate::atomicity::databases::Mysql>();
             }
         }
     )* };
