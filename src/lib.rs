@@ -96,7 +96,8 @@ pub mod prelude {
 pub mod __private {
     pub use outbox_core::{EncodeError, EventLog, EventSchema, EventType, PayloadWriter};
     pub use outbox_diesel::__private::{
-        DateTime, Duration, Isolation, Nested, Next, Repeatable, Serialize, String, ToString, TxOptions, Utc, probe,
+        DateTime, Duration, Isolation, Nested, Next, Repeatable, Serialize, String, ToString, TxOptions, Utc, pinned,
+        probe,
     };
     pub use outbox_diesel::{Outcome, aio, sync};
 }

@@ -53,7 +53,7 @@ pub mod __private {
     pub use std::time::Duration;
 
     pub use crate::options::{Isolation, Nested, TxOptions};
-    pub use crate::outcome::Repeatable;
+    pub use crate::outcome::{Repeatable, pinned};
     pub use crate::retry::Next;
     pub use crate::transient::probe;
     pub use serde::Serialize;

@@ -44,3 +44,10 @@ impl<T: Clone> Repeatable for T {
         self.clone()
     }
 }
+
+/// Never called: says what an async block returns.
+#[doc(hidden)]
+#[must_use]
+pub fn pinned<T>() -> T {
+    unreachable!("this is only there for its type")
+}

@@ -217,6 +217,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::needless_borrow, reason = "as the attribute writes it, for any type")]
     fn every_kind_of_error_type_is_asked_in_its_way() {
         let conflict = || database(DatabaseErrorKind::Unknown, "deadlock detected");
         assert!((&&&&&Probe(&Own(true))).verdict());

@@ -128,7 +128,10 @@ mod cases {
                 Some(out) => {
                     out.expect("nothing went wrong");
                     assert!(seen.holds(&name), "dropped after {polls} polls");
-                    assert!(dropped > 6 && dropped_later > 3, "dropped {dropped} times, {dropped_later} in the second run");
+                    assert!(
+                        dropped > 6 && dropped_later > 3,
+                        "dropped {dropped} times, {dropped_later} in the second run"
+                    );
                     return;
                 }
             }

@@ -1,12 +1,14 @@
 //! Handlers of a web service: the pool and the body arrive in patterns, and the future must be `Send`.
 
+use axum::Router;
+use axum::body::Body;
 use axum::extract::{Json, Path, State};
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use axum::{Router, body::Body};
 use diesel_async::AsyncPgConnection;
-use diesel_async::pooled_connection::{AsyncDieselConnectionManager, bb8::Pool};
+use diesel_async::pooled_connection::AsyncDieselConnectionManager;
+use diesel_async::pooled_connection::bb8::Pool;
 use diesel_async::{AsyncConnection, RunQueryDsl, SimpleAsyncConnection};
 use outbox::prelude::*;
 use outbox_test::databases::PostgresDatabase;
@@ -76,7 +78,8 @@ async fn an_axum_handler_is_a_transaction() {
         #[diesel(sql_type = diesel::sql_types::Text)]
         key: String,
     }
-    let keys = diesel::sql_query("SELECT key FROM outbox_event JOIN account ON name = key").load::<Key>(&mut conn).await;
+    let keys =
+        diesel::sql_query("SELECT key FROM outbox_event JOIN account ON name = key").load::<Key>(&mut conn).await;
     let keys: Vec<String> = keys.expect("both tables").into_iter().map(|row| row.key).collect();
     assert_eq!(keys, ["ann-1"]);
 }
