@@ -89,7 +89,6 @@ fn pieces(checked: &Checked, paths: &Paths) -> Pieces {
     let clones = repeated.iter().flatten().map(|clone| fresh(clone, paths));
     let emitted = emit.as_ref().map(|events| {
         let place = ours_at(events.span());
-        let wait = is_async.then(|| quote_spanned!(place=> .await));
         let call = quote_spanned!(place=> tx.emit_ok(&ok, #events)#wait);
         quote_spanned! {Span::mixed_site()=>
             let out: #output = match out {
