@@ -52,7 +52,7 @@ pub use outbox_derive::EventLog;
 #[doc(inline)]
 pub use outbox_derive::transactional_event;
 #[doc(inline)]
-pub use outbox_diesel::aio::transaction;
+pub use outbox_diesel::aio::{transaction, transaction_with};
 #[cfg(feature = "mysql")]
 #[doc(inline)]
 pub use outbox_diesel::mysql;
@@ -63,7 +63,8 @@ pub use outbox_diesel::postgres;
 #[doc(inline)]
 pub use outbox_diesel::sqlite;
 pub use outbox_diesel::{
-    EnvironmentError, OutboxBackend, OutboxFull, Outcome, Tables, environment, is_outbox_full, set_environment,
+    EnvironmentError, Isolation, Nested, NoConnection, OutboxBackend, OutboxFull, Outcome, RETRIES_MAX, Tables,
+    TransientError, TxOptions, UnsupportedOption, environment, is_outbox_full, is_transient, set_environment,
     set_tables, tables,
 };
 #[doc(inline)]
@@ -94,7 +95,10 @@ pub mod prelude {
 #[doc(hidden)]
 pub mod __private {
     pub use outbox_core::{EncodeError, EventLog, EventSchema, EventType, PayloadWriter};
-    pub use outbox_diesel::__private::{DateTime, Serialize, String, ToString, Utc};
+    pub use outbox_diesel::__private::{
+        DateTime, Duration, Isolation, Nested, Next, Repeatable, Serialize, String, ToString, TxOptions, Utc, pinned,
+        probe,
+    };
     pub use outbox_diesel::{Outcome, aio, sync};
 }
 

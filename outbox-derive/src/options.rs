@@ -4,7 +4,7 @@ use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
-use syn::{Expr, ExprLit, Lit, LitInt, LitStr, Path, Token};
+use syn::{Expr, ExprLit, Lit, LitBool, LitInt, LitStr, Path, Token};
 
 use crate::faults::{Faults, did_you_mean};
 
@@ -46,6 +46,11 @@ pub(crate) fn one_of(names: &[&str]) -> String {
         Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
         _ => quoted.concat(),
     }
+}
+
+/// `"a", "b" or "c"`
+fn one_of_texts(texts: &[&str]) -> String {
+    one_of(texts).replace('`', "\"")
 }
 
 fn items(input: ParseStream<'_>, faults: &mut Faults) -> Vec<Opt> {
@@ -119,6 +124,34 @@ impl Opt {
             }
             _ => self.wrong("a name", "db", faults),
         }
+    }
+
+    /// `name = true`
+    pub(crate) fn boolean(&self, faults: &mut Faults) -> Option<LitBool> {
+        match &self.value {
+            Some(Expr::Lit(ExprLit { lit: Lit::Bool(value), .. })) => Some(value.clone()),
+            _ => self.wrong("`true` or `false`", "false", faults),
+        }
+    }
+
+    /// `name = any expression`, of which `what` and `example` tell.
+    pub(crate) fn expression(&self, what: &str, example: &str, faults: &mut Faults) -> Option<Expr> {
+        self.value.clone().or_else(|| self.wrong(what, example, faults))
+    }
+
+    /// `name = "one of these"`
+    pub(crate) fn choice(&self, known: &[&str], faults: &mut Faults) -> Option<LitStr> {
+        let Some(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) = &self.value else {
+            return self.wrong(&one_of_texts(known), &format!("\"{}\"", known[0]), faults);
+        };
+        if known.contains(&text.value().as_str()) {
+            return Some(text.clone());
+        }
+        match did_you_mean(&text.value().to_lowercase(), known) {
+            Some(meant) => faults.at(text, format_args!("no such value of `{}`: did you mean \"{meant}\"?", self.name)),
+            None => faults.at(text, format_args!("no such value of `{}`: expected {}", self.name, one_of_texts(known))),
+        }
+        None
     }
 
     /// `name = |x| ..` or the path of a function.

@@ -50,3 +50,30 @@ pub(crate) fn outbox_full() -> Error {
 pub fn is_outbox_full(error: &Error) -> bool {
     matches!(error, Error::QueryBuilderError(source) if source.is::<OutboxFull>())
 }
+
+/// The database has no such thing as an option of the transaction asks for: nothing was begun.
+///
+/// Diesel carries it in [`Error::QueryBuilderError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{database} has no `{option}` transactions: leave the option out")]
+pub struct UnsupportedOption {
+    database: &'static str,
+    option: &'static str,
+}
+
+#[cfg(any(feature = "mysql", feature = "mysql-sync", feature = "sqlite"))]
+pub(crate) fn unsupported(database: &'static str, option: &'static str) -> Error {
+    Error::QueryBuilderError(Box::new(UnsupportedOption { database, option }))
+}
+
+/// The pool gave no connection: nothing was begun.
+///
+/// Diesel carries it in [`Error::QueryBuilderError`]; its source is the pool's own error.
+#[derive(Debug, thiserror::Error)]
+#[error("the pool gave no connection: {0}")]
+pub struct NoConnection(#[source] Box<dyn std::error::Error + Send + Sync>);
+
+#[cfg(any(feature = "r2d2", feature = "bb8", feature = "deadpool"))]
+pub(crate) fn no_connection(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::QueryBuilderError(Box::new(NoConnection(source.into())))
+}

@@ -18,6 +18,7 @@ mod insert;
 #[cfg(feature = "mysql")]
 pub mod mysql;
 mod nesting;
+mod options;
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
 mod ordinals;
 mod outcome;
@@ -25,6 +26,7 @@ mod outcome;
 mod parts;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+mod retry;
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 mod rows;
 #[cfg(feature = "sqlite")]
@@ -33,18 +35,27 @@ pub mod sqlite;
 mod status;
 pub mod sync;
 mod tables;
+mod transient;
 pub mod wake;
 
 pub use backend::OutboxBackend;
 pub use environment::{environment, set_environment};
-pub use error::{EnvironmentError, OutboxFull, is_outbox_full};
+pub use error::{EnvironmentError, NoConnection, OutboxFull, UnsupportedOption, is_outbox_full};
+pub use options::{Isolation, Nested, RETRIES_MAX, TxOptions};
 pub use outcome::Outcome;
 pub use tables::{Tables, set_tables, tables};
+pub use transient::{TransientError, is_transient};
 
 /// What the macros expand to. Not for other use: it changes without notice.
 #[doc(hidden)]
 pub mod __private {
     pub use chrono::{DateTime, Utc};
+    pub use std::time::Duration;
+
+    pub use crate::options::{Isolation, Nested, TxOptions};
+    pub use crate::outcome::{Repeatable, pinned};
+    pub use crate::retry::Next;
+    pub use crate::transient::probe;
     pub use serde::Serialize;
     pub use std::string::{String, ToString};
 }

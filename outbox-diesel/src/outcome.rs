@@ -24,3 +24,30 @@ impl<T, E: From<diesel::result::Error>> Outcome for Result<T, E> {
         self.is_ok()
     }
 }
+
+/// A parameter that every run of a transaction with `retries` gets a copy of.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "with `retries` the function may run again, so `{Self}` must be `Clone`",
+    label = "each run gets a clone of it",
+    note = "take it by reference (`&T`), or as an `Arc`, or leave `retries` out"
+)]
+pub trait Repeatable: Sized {
+    /// The copy.
+    #[must_use]
+    fn again(&self) -> Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Clone> Repeatable for T {
+    fn again(&self) -> Self {
+        self.clone()
+    }
+}
+
+/// Never called: says what an async block returns.
+#[doc(hidden)]
+#[must_use]
+pub fn pinned<T>() -> T {
+    unreachable!("this is only there for its type")
+}

@@ -1,33 +1,52 @@
 //! Whether the function can be wrapped: it has a body, a connection, and a result to decide by.
 
-use proc_macro2::{Group, Ident, Span};
+use proc_macro2::{Group, Ident, Span, TokenStream};
 use syn::spanned::Spanned;
 use syn::visit_mut::{VisitMut, visit_type_mut};
 use syn::{Expr, FnArg, Pat, PatIdent, ReturnType, Signature, Type, TypeParamBound};
 
 use super::parse::{Function, Options};
+use super::repeat::{self, Clone};
+use super::settings::settings;
 use crate::faults::{Faults, did_you_mean};
+use crate::paths::Paths;
 
 /// A function that can be wrapped.
 pub(super) struct Checked {
     pub(super) function: Function,
     pub(super) body: Group,
-    /// The connection's parameter.
+    pub(super) source: Source,
+    /// What the body calls the connection.
     pub(super) conn: PatIdent,
     /// Where its type stands.
     pub(super) conn_type: Span,
     /// The declared return type, with `_` for each `impl Trait` in it.
     pub(super) output: Type,
+    pub(super) settings: TokenStream,
+    /// With `retries`: what each run needs anew.
+    pub(super) repeated: Option<Vec<Clone>>,
     pub(super) emit: Option<Expr>,
 }
 
-pub(super) fn check(mut function: Function, options: Options, faults: &mut Faults) -> Option<Checked> {
+/// Where the connection comes from.
+pub(super) enum Source {
+    /// The parameter of the connection's name.
+    Parameter,
+    /// `from = ..`
+    Expression(Expr),
+}
+
+pub(super) fn check(mut function: Function, options: Options, paths: &Paths, faults: &mut Faults) -> Option<Checked> {
     let signature = &function.signature;
     if let Some(constness) = &signature.constness {
         faults.at(constness, "a `const fn` cannot run a transaction");
     }
+    let settings = settings(&options, paths, faults);
     let output = output(signature, faults);
-    let conn = connection(signature, options.conn.as_ref(), faults);
+    let conn = match &options.from {
+        Some(from) => Some((binding(options.conn.as_ref()), from.span())),
+        None => connection(signature, options.conn.as_ref(), faults),
+    };
     let body = function.body.clone();
     if body.is_none() {
         faults.at(
@@ -35,9 +54,27 @@ pub(super) fn check(mut function: Function, options: Options, faults: &mut Fault
             "a method without a body has nothing to run in a transaction: put the attribute on the `impl`'s method",
         );
     }
+    let parameter = match (&conn, &options.from) {
+        (Some((conn, _)), None) => Some(conn.ident.clone()),
+        _ => None,
+    };
+    let repeated =
+        options.retries.as_ref().map(|_| repeat::clones(&mut function.signature, parameter.as_ref(), faults));
     let (body, (conn, conn_type), output) = (body?, conn?, output?);
-    fix_parameter(&mut function.signature, &conn);
-    Some(Checked { function, body, conn, conn_type, output, emit: options.emit })
+    let source = match options.from {
+        Some(from) => Source::Expression(from),
+        None => {
+            fix_parameter(&mut function.signature, &conn);
+            Source::Parameter
+        }
+    };
+    Some(Checked { function, body, source, conn, conn_type, output, settings, repeated, emit: options.emit })
+}
+
+/// What the connection that `from` gives is called.
+fn binding(named: Option<&Ident>) -> PatIdent {
+    let ident = named.cloned().unwrap_or_else(|| Ident::new("conn", Span::call_site()));
+    PatIdent { attrs: Vec::new(), by_ref: None, mutability: None, ident, subpat: None }
 }
 
 fn output(signature: &Signature, faults: &mut Faults) -> Option<Type> {
@@ -149,7 +186,7 @@ fn missing(signature: &Signature, named: Option<&Ident>, parameters: &[(&PatIden
     let exclusive = |ty: &Type| matches!(ty, Type::Reference(reference) if reference.mutability.is_some());
     let cure = match parameters.iter().find(|(_, ty)| exclusive(ty)) {
         Some((pat, _)) => format!("if `{0}` is the connection, say `#[transactional_event(conn = {0})]`", pat.ident),
-        None => "add one, `conn: &mut AsyncPgConnection` say, or name it with `#[transactional_event(conn = ..)]`"
+        None => "add one, `conn: &mut AsyncPgConnection` say, or take it from a pool: `#[transactional_event(from = &self.pool)]`"
             .to_owned(),
     };
     faults.at(&signature.ident, format_args!("no parameter is named `conn`: {cure}"));

@@ -1,8 +1,11 @@
 //! `#[transactional_event]`.
 
 mod check;
+mod duration;
 mod emit;
 mod parse;
+mod repeat;
+mod settings;
 #[cfg(test)]
 mod tests;
 
@@ -18,7 +21,7 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream) -> TokenStream {
     let options = parse::options(options, &mut faults);
     let paths = Paths::new(options.krate.as_ref());
     let checked = match syn::parse2(item.clone()) {
-        Ok(function) => check::check(function, options, &mut faults),
+        Ok(function) => check::check(function, options, &paths, &mut faults),
         Err(fault) => {
             faults.push(fault);
             None

@@ -1,11 +1,9 @@
 //! `conn.emit(..)` on every async connection.
 
-use std::future::Future;
-
 use diesel::QueryResult;
 use diesel::connection::TransactionManagerStatus;
 use diesel_async::{AsyncConnection, RunQueryDsl, TransactionManager};
-use outbox_core::EventLog;
+use outbox_core::{BoxFuture, EventLog};
 use uuid::Uuid;
 
 use crate::insert::{Encoded, check_written};
@@ -34,17 +32,14 @@ pub trait Emit: AsyncConnection<Backend: OutboxBackend> {
     ///
     /// # Cancel safety
     /// Dropped before it is ready, the event may be in the transaction or not. End the transaction with an error then.
-    fn emit<'a, E: EventLog + ?Sized>(
-        &'a mut self,
-        event: &E,
-    ) -> impl Future<Output = QueryResult<Uuid>> + Send + use<'a, Self, E> {
+    fn emit<'a, E: EventLog + ?Sized>(&'a mut self, event: &E) -> BoxFuture<'a, QueryResult<Uuid>> {
         let encoded = Encoded::all(status(self), [event]);
-        async move {
+        Box::pin(async move {
             let encoded = encoded?;
             let id = encoded.id()?;
             insert(self, encoded).await?;
             Ok(id)
-        }
+        })
     }
 
     /// Writes any number of events in their order, and returns how many. On PostgreSQL this is one statement up to
@@ -58,16 +53,13 @@ pub trait Emit: AsyncConnection<Backend: OutboxBackend> {
     ///
     /// # Cancel safety
     /// As [`emit`](Emit::emit): each event may be in the transaction or not.
-    fn emit_all<'a, 'e, E, I>(
-        &'a mut self,
-        events: I,
-    ) -> impl Future<Output = QueryResult<usize>> + Send + use<'a, Self, E, I>
+    fn emit_all<'a, 'e, E, I>(&'a mut self, events: I) -> BoxFuture<'a, QueryResult<usize>>
     where
         E: EventLog + ?Sized + 'e,
         I: IntoIterator<Item = &'e E>,
     {
         let encoded = Encoded::all(status(self), events);
-        async move { insert(self, encoded?).await }
+        Box::pin(async move { insert(self, encoded?).await })
     }
 }
 

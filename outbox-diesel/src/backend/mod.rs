@@ -17,6 +17,7 @@ use diesel::query_builder::AstPass;
 use diesel::result::Error;
 use outbox_core::Event;
 
+use crate::options::TxOptions;
 use crate::tables::{Tables, tables};
 
 /// A database that holds an outbox: `Pg` with the feature `postgres` (or `postgres-sync`), `Mysql` with `mysql` (or
@@ -48,10 +49,16 @@ pub trait OutboxBackend: Backend + sealed::Sealed {
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub struct Dialect {
-    /// Run right after the outermost BEGIN, about tables called `outbox_..`.
-    pub after_begin: Option<&'static str>,
-    /// Run right before the outermost COMMIT: its failure means that COMMIT would keep nothing.
-    pub before_commit: Option<&'static str>,
+    /// Opens the outermost transaction, in one message.
+    pub begin: fn(&TxOptions) -> QueryResult<Cow<'static, str>>,
+    /// Commits it, in one message. Where it fails the transaction may still be open.
+    pub commit: fn(&TxOptions) -> &'static str,
+    /// Ends it whatever its state, in one message.
+    pub rollback: fn(&TxOptions) -> &'static str,
+    /// Whether [`begin`](Self::begin) is several statements, so that a failure of it needs a rollback.
+    pub begin_needs_undo: bool,
+    /// In the text of the error of a ROLLBACK when nothing is open.
+    pub nothing_open: Option<&'static str>,
     /// Run before an INSERT that cannot look by itself whether the outbox is full: it fails then, with [`full_error`](Self::full_error) in
     /// the error's text.
     pub full_check: Option<&'static str>,
@@ -61,13 +68,6 @@ pub struct Dialect {
     pub statement_rows_max: usize,
     /// One INSERT is closed when its events reach this size.
     pub statement_bytes_max: usize,
-}
-
-impl Dialect {
-    /// [`after_begin`](Self::after_begin), about this process's tables.
-    pub(crate) fn after_begin_sql(&self) -> QueryResult<Option<Cow<'static, str>>> {
-        self.after_begin.map(|sql| process_tables().map(|tables| tables.sql(sql))).transpose()
-    }
 }
 
 /// The tables that this process emits to.

@@ -1,5 +1,7 @@
 //! PostgreSQL: one INSERT from ten arrays, whatever the number of rows.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
 use diesel::QueryResult;
 use diesel::pg::Pg;
@@ -10,6 +12,7 @@ use outbox_core::Event;
 use uuid::Uuid;
 
 use super::{Dialect, Hidden, OutboxBackend, process_tables};
+use crate::options::{Isolation, TxOptions};
 
 const INSERT: &str = "INSERT INTO outbox_event \
     (id, event_type, version, occurred_at, environment, destination, key, headers, payload, bytes) SELECT * FROM unnest(";
@@ -36,9 +39,11 @@ impl OutboxBackend for Pg {
     type Rows = Columns;
 
     const DIALECT: Dialect = Dialect {
-        after_begin: None,
-        // COMMIT of a transaction in which a statement failed answers ROLLBACK, and Diesel takes that for success.
-        before_commit: Some("SELECT 1"),
+        begin,
+        commit,
+        rollback: |_| "ROLLBACK",
+        begin_needs_undo: false,
+        nothing_open: None,
         full_check: None, // the INSERT looks
         full_error: "",
         statement_rows_max: usize::MAX,
@@ -90,8 +95,43 @@ impl OutboxBackend for Pg {
     }
 }
 
+fn begin(options: &TxOptions) -> QueryResult<Cow<'static, str>> {
+    if !options.needs_its_own() {
+        return Ok(Cow::Borrowed("BEGIN"));
+    }
+    let isolation = match options.isolation {
+        Some(Isolation::ReadCommitted) => " ISOLATION LEVEL READ COMMITTED",
+        Some(Isolation::RepeatableRead) => " ISOLATION LEVEL REPEATABLE READ",
+        Some(Isolation::Serializable) => " ISOLATION LEVEL SERIALIZABLE",
+        None => "",
+    };
+    let read_only = if options.read_only { " READ ONLY" } else { "" };
+    let deferrable = if options.deferrable { " DEFERRABLE" } else { "" };
+    Ok(Cow::Owned(format!("BEGIN{isolation}{read_only}{deferrable}")))
+}
+
+/// COMMIT of a transaction in which a statement failed answers ROLLBACK, and Diesel takes that for success. Any statement
+/// before it is refused there, and takes COMMIT, which is in the same message, along.
+fn commit(options: &TxOptions) -> &'static str {
+    if options.commit_check { "SELECT 1; COMMIT" } else { "COMMIT" }
+}
+
 impl ToSql<Text, Pg> for Hidden {
     fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
         <String as ToSql<Text, Pg>>::to_sql(&self.0, out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn begin_carries_the_options() {
+        let sql = |options: TxOptions| begin(&options).expect("PostgreSQL has all of them");
+        assert_eq!(sql(TxOptions::new().retries(2)), "BEGIN");
+        assert_eq!(sql(TxOptions::new().isolation(Isolation::RepeatableRead)), "BEGIN ISOLATION LEVEL REPEATABLE READ");
+        assert_eq!(sql(TxOptions::new().read_only()), "BEGIN READ ONLY");
+        assert_eq!(sql(TxOptions::new().deferrable()), "BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY DEFERRABLE");
     }
 }

@@ -1,5 +1,7 @@
 //! SQLite: multi-row VALUES, in statements that stay under its limit of binds.
 
+use std::borrow::Cow;
+
 use diesel::QueryResult;
 use diesel::query_builder::AstPass;
 use diesel::serialize::{self, Output, ToSql};
@@ -9,6 +11,8 @@ use outbox_core::Event;
 
 use super::values::{COLUMNS, Row, push};
 use super::{Dialect, Hidden, OutboxBackend, process_tables};
+use crate::error::unsupported;
+use crate::options::TxOptions;
 
 const INSERT: &str = "INSERT INTO outbox_event \
     (id, event_type, version, occurred_at, environment, destination, key, headers, payload, bytes) SELECT * FROM (VALUES ";
@@ -25,10 +29,12 @@ impl OutboxBackend for Sqlite {
     type Rows = Vec<Row>;
 
     const DIALECT: Dialect = Dialect {
-        // Takes the write lock at once, like BEGIN IMMEDIATE on any connection: a transaction that reads first and
-        // writes later fails with "database is locked" whatever its busy_timeout.
-        after_begin: Some("DELETE FROM outbox_event WHERE 0"),
-        before_commit: None,
+        begin,
+        commit: |options| if options.read_only { "COMMIT; PRAGMA query_only = OFF" } else { "COMMIT" },
+        rollback: |options| if options.read_only { "PRAGMA query_only = OFF; ROLLBACK" } else { "ROLLBACK" },
+        begin_needs_undo: false,
+        // Some failures, a full disk say, end the transaction by themselves.
+        nothing_open: Some("no transaction is active"),
         full_check: None, // the INSERT looks
         full_error: "",
         statement_rows_max: STATEMENT_ROWS_MAX,
@@ -46,6 +52,15 @@ impl OutboxBackend for Sqlite {
         pass.push_sql(&tables.sql(UNLESS_FULL));
         Ok(())
     }
+}
+
+/// Takes the write lock at once: a transaction that reads first and writes later fails with "database is locked" whatever its
+/// busy_timeout. It is serializable in any case.
+fn begin(options: &TxOptions) -> QueryResult<Cow<'static, str>> {
+    if options.deferrable {
+        return Err(unsupported("SQLite", "deferrable"));
+    }
+    Ok(Cow::Borrowed(if options.read_only { "BEGIN; PRAGMA query_only = ON" } else { "BEGIN IMMEDIATE" }))
 }
 
 impl ToSql<Text, Sqlite> for Hidden {

@@ -4,6 +4,7 @@ use super::databases::on_each_database;
 
 on_each_database!(
     dropped_anywhere_it_keeps_both_or_neither,
+    dropped_anywhere_between_its_runs_it_keeps_both_or_neither,
     a_connection_that_goes_on_after_a_drop_never_lies,
     a_nested_future_dropped_anywhere_never_makes_the_outer_one_lie,
     a_plain_nested_transaction_that_is_dropped_fails_the_outer_one,
@@ -12,6 +13,7 @@ on_each_database!(
 mod cases {
     use std::future::{Future, pending, poll_fn};
     use std::pin::{Pin, pin};
+    use std::sync::atomic::{AtomicU32, Ordering};
     use std::task::Poll;
 
     use diesel::result::Error;
@@ -83,6 +85,59 @@ mod cases {
             }
         }
         assert!(finished && dropped > 3, "dropped {dropped} times");
+    }
+
+    /// Is run twice.
+    #[transactional_event(retries = 1, retry_delay = "1us", isolation = "serializable")]
+    async fn open_at_second_try<C>(conn: &mut C, runs: &AtomicU32, name: String) -> Result<(), Again>
+    where
+        C: AsyncConnection<Backend: OutboxBackend>,
+    {
+        conn.batch_execute(&insert(&name)).await?;
+        conn.emit(&opened(&name)).await?;
+        if runs.fetch_add(1, Ordering::SeqCst) == 0 { Err(Again) } else { Ok(()) }
+    }
+
+    #[derive(Debug)]
+    struct Again;
+
+    impl From<Error> for Again {
+        fn from(_: Error) -> Self {
+            Self
+        }
+    }
+
+    impl outbox::TransientError for Again {
+        fn is_transient(&self) -> bool {
+            true
+        }
+    }
+
+    pub(super) async fn dropped_anywhere_between_its_runs_it_keeps_both_or_neither<D: AsyncDatabase>() {
+        let database = D::create().await;
+        let (mut dropped, mut dropped_later) = (0, 0);
+        for polls in 0..POLLS_MAX {
+            let (name, runs) = (format!("n{polls:03}"), AtomicU32::new(0));
+            let mut conn = database.connect().await;
+            let out = poll_at_most(pin!(open_at_second_try(&mut conn, &runs, name.clone())), polls).await;
+            drop(conn);
+            let seen = database.seen().await;
+            assert_eq!(seen.accounts, seen.events, "dropped after {polls} polls");
+            match out {
+                None => dropped += 1,
+                Some(out) => {
+                    out.expect("nothing went wrong");
+                    assert!(seen.holds(&name), "dropped after {polls} polls");
+                    assert!(
+                        dropped > 6 && dropped_later > 3,
+                        "dropped {dropped} times, {dropped_later} in the second run"
+                    );
+                    return;
+                }
+            }
+            dropped_later += u32::from(runs.load(Ordering::SeqCst) > 0);
+        }
+        panic!("it never ended");
     }
 
     pub(super) async fn a_connection_that_goes_on_after_a_drop_never_lies<D: AsyncDatabase>() {

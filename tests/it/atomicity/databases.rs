@@ -81,6 +81,12 @@ pub(super) trait BlockingDatabase: Sized {
 
 pub(super) struct Postgres(PostgresDatabase);
 
+impl Postgres {
+    pub(super) fn url(&self) -> &str {
+        self.0.url()
+    }
+}
+
 impl AsyncDatabase for Postgres {
     type Conn = AsyncPgConnection;
     const STRICT: bool = true;
@@ -104,6 +110,12 @@ impl AsyncDatabase for Postgres {
 }
 
 pub(super) struct Mysql(MySqlDatabase);
+
+impl Mysql {
+    pub(super) fn url(&self) -> &str {
+        self.0.url()
+    }
+}
 
 impl AsyncDatabase for Mysql {
     type Conn = AsyncMysqlConnection;
@@ -130,6 +142,10 @@ impl AsyncDatabase for Mysql {
 pub(super) struct Sqlite(SqliteFile);
 
 impl Sqlite {
+    pub(super) fn url(&self) -> String {
+        self.0.url()
+    }
+
     fn blocking(&self) -> SqliteConnection {
         let mut conn = SqliteConnection::establish(&self.0.url()).expect("a connection");
         conn.batch_execute("PRAGMA journal_mode = WAL; PRAGMA busy_timeout = 20000; PRAGMA foreign_keys = ON")
@@ -195,7 +211,25 @@ impl BlockingDatabase for Postgres {
     }
 }
 
-#[cfg(feature = "postgres-sync")]
+#[cfg(feature = "mysql-sync")]
+impl BlockingDatabase for Mysql {
+    type Conn = diesel::MysqlConnection;
+    const STRICT: bool = false;
+
+    fn create() -> Self {
+        block_on(<Self as AsyncDatabase>::create())
+    }
+
+    fn connect(&self) -> diesel::MysqlConnection {
+        diesel::MysqlConnection::establish(self.0.url()).expect("a connection")
+    }
+
+    fn seen(&self) -> Seen {
+        block_on(<Self as AsyncDatabase>::seen(self))
+    }
+}
+
+#[cfg(any(feature = "postgres-sync", feature = "mysql-sync"))]
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(future)
@@ -208,6 +242,9 @@ macro_rules! on_each_database {
     };
     (that defers constraints: $($case:ident),* $(,)?) => {
         on_each_database!(@each $($case [postgres Postgres, sqlite Sqlite]),*);
+    };
+    (with row locks: $($case:ident),* $(,)?) => {
+        on_each_database!(@each $($case [postgres Postgres, mysql Mysql]),*);
     };
     (@each $($case:ident [$($name:ident $database:ident),*]),*) => { $(
         mod $case {
@@ -235,6 +272,12 @@ macro_rules! on_each_blocking_database {
             #[test]
             fn postgres() {
                 super::cases::$case::<crate::atomicity::databases::Postgres>();
+            }
+
+            #[cfg(feature = "mysql-sync")]
+            #[test]
+            fn mysql() {
+                super::cases::$case::<crate::atomicity::databases::Mysql>();
             }
         }
     )* };

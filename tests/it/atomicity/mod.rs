@@ -4,8 +4,17 @@ mod async_cases;
 mod blocking_cases;
 mod bulk;
 mod cancelled;
+mod conflicts;
 mod databases;
+mod deadlocks;
 mod nested;
+mod nested_modes;
+mod options;
+mod pools;
+mod round_trips;
+mod test_transactions;
+mod unknown_commit;
+mod wire;
 
 use outbox::EventLog;
 
@@ -30,4 +39,10 @@ enum AppError {
     Refused,
     #[error(transparent)]
     Database(#[from] diesel::result::Error),
+}
+
+impl outbox::TransientError for AppError {
+    fn is_transient(&self) -> bool {
+        outbox::is_transient(self)
+    }
 }

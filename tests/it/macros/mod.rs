@@ -1,4 +1,5 @@
 //! What the macros make of the code that users write.
 
 mod derive;
+mod handlers;
 mod shapes;
