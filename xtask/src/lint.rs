@@ -8,7 +8,7 @@ use crate::interrupt::foreground;
 use crate::programs::in_path;
 
 /// The feature sets that must compile by themselves. The default set is compiled by clippy.
-const FEATURES: [&str; 4] = ["", "postgres", "mysql", "sqlite"];
+const FEATURES: [&str; 5] = ["", "postgres", "mysql", "sqlite", "opentelemetry"];
 
 /// Runs every check, also after one has failed.
 pub(crate) fn run() -> Result<()> {

@@ -1,4 +1,8 @@
 //! What the macros make of the code that users write.
 
+mod columns;
 mod derive;
+mod fields;
+mod schema;
 mod shapes;
+mod upcast;
