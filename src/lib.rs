@@ -40,11 +40,15 @@
 pub use outbox_core::EventLog;
 pub use outbox_core::{
     Backoff, BatchId, BatchStatus, Claim, ClickHouseScalar, ClickHouseType, Clock, Column, ColumnRecord, ColumnType,
-    Ddl, DdlRecord, EncodeError, Event, EventSchema, EventType, Frozen, HeldBatch, Hold, HoldReason, IntoEvents,
-    Layout, Load, Moment, Part, PartDraft, PartId, PartRecord, PlanRequest, Planned, Recovery, Release, ReplayRequest,
-    Retry, Route, RouteSpec, RouteStart, RouteStatus, SchemaRecord, Sink, SinkError, SinkErrorKind, Status, Store,
-    StoreError, StoreErrorKind, StoredEvent, VarError, Vars,
+    Ddl, DdlRecord, DecodeError, EncodeError, Event, EventColumns, EventKey, EventSchema, EventTime, EventType, Frozen,
+    HeldBatch, Hold, HoldReason, IntoEvents, Layout, Load, Moment, Part, PartDraft, PartId, PartRecord, PlanRequest,
+    Planned, REDACTED, Recovery, Release, ReplayRequest, Retry, Route, RouteSpec, RouteStart, RouteStatus,
+    SchemaRecord, Sink, SinkError, SinkErrorKind, Status, Store, StoreError, StoreErrorKind, StoredEvent, Upcast,
+    VarError, Vars, decode,
 };
+#[doc = include_str!("event_columns.md")]
+#[doc(inline)]
+pub use outbox_derive::EventColumns;
 #[doc = include_str!("event_log.md")]
 #[doc(inline)]
 pub use outbox_derive::EventLog;
@@ -68,7 +72,7 @@ pub use outbox_diesel::{
     set_tables, tables,
 };
 #[doc(inline)]
-pub use outbox_diesel::{aio, sync, wake};
+pub use outbox_diesel::{aio, headers, sync, wake};
 #[cfg(feature = "relay")]
 #[doc(inline)]
 pub use outbox_relay::{Grace, Limits, OnFull, Relay, RelayBuilder, RelayError, RelayOptions, Stats};
@@ -77,7 +81,7 @@ pub use outbox_relay::{Grace, Limits, OnFull, Relay, RelayBuilder, RelayError, R
 #[cfg(feature = "clickhouse")]
 pub mod clickhouse {
     pub use outbox_clickhouse::{
-        ClickHouseSettings, ClickHouseSink, DecodeError, Delivery, EventLogRow, TableName, create_table_sql,
+        ClickHouseSettings, ClickHouseSink, Delivery, EventLogRow, TableName, create_table_sql,
     };
 }
 
@@ -94,7 +98,10 @@ pub mod prelude {
 /// What the macros expand to. Not for other use: it changes without notice.
 #[doc(hidden)]
 pub mod __private {
-    pub use outbox_core::{EncodeError, EventLog, EventSchema, EventType, PayloadWriter};
+    pub use outbox_core::{
+        ClickHouseType, Column, ColumnType, Ddl, EncodeError, EventColumns, EventKey, EventLog, EventSchema, EventTime,
+        EventType, KeyFallback, KeyOf, PayloadWriter, Upcast, columns_of, upcast_result,
+    };
     pub use outbox_diesel::__private::{
         DateTime, Duration, Isolation, Nested, Next, Repeatable, Serialize, String, ToString, TxOptions, Utc, pinned,
         probe,

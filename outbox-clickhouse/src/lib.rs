@@ -47,7 +47,7 @@ mod volatile;
 
 pub use ddl::create_table_sql;
 pub use report::{Drift, Finding, Severity, TableReport};
-pub use row::{DecodeError, EventLogRow};
+pub use row::EventLogRow;
 pub use settings::{ClickHouseSettings, Compression, Delivery, EnsureTable};
 pub use sink::ClickHouseSink;
 pub use sql::TableName;

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use clickhouse::Row;
-use outbox_core::EventSchema;
+use outbox_core::{DecodeError, EventSchema};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
@@ -45,25 +45,13 @@ pub struct EventLogRow {
 }
 
 impl EventLogRow {
-    /// The event that this row was emitted from.
+    /// The event that this row was emitted from. A row of an older version goes through the type's `upcast`.
     ///
     /// # Errors
-    /// [`DecodeError`] when the row is of another type, of a newer version than `T` knows, or its fields do not fit.
+    /// [`DecodeError`] when the row is of another type, of a newer version than `T` knows, cannot be upgraded, or its fields do
+    /// not fit.
     pub fn decode<T: EventSchema + DeserializeOwned>(&self) -> Result<T, DecodeError> {
-        let found = || self.event_type.clone();
-        let Some(known) = T::EVENT_TYPES.iter().find(|known| known.name == self.event_type) else {
-            let expected = T::EVENT_TYPES.iter().map(|known| known.name).collect::<Vec<_>>().join(", ");
-            return Err(Kind::Type { found: found(), expected }.into());
-        };
-        if self.metadata_version > known.version {
-            let (found, expected) = (self.metadata_version, known.version);
-            return Err(Kind::Version { event_type: known.name, found, expected }.into());
-        }
-        serde_json::from_str(&self.event_context).map_err(|error| {
-            // serde quotes values in its messages, so only the place is kept.
-            let version = self.metadata_version;
-            Kind::Fields { event_type: found(), version, line: error.line(), column: error.column() }.into()
-        })
+        outbox_core::decode(&self.event_type, self.metadata_version, &self.event_context)
     }
 }
 
@@ -77,23 +65,6 @@ impl std::fmt::Debug for EventLogRow {
             .field("metadata_version", &self.metadata_version)
             .finish_non_exhaustive()
     }
-}
-
-/// A row is not an event of the asked type. Never shows the payload.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error(transparent)]
-pub struct DecodeError(#[from] Kind);
-
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-enum Kind {
-    #[error("the row is an event of the type `{found}`, asked for was `{expected}`")]
-    Type { found: String, expected: String },
-    #[error("the row is version {found} of `{event_type}` and this program knows {expected}: update it")]
-    Version { event_type: &'static str, found: i32, expected: i32 },
-    #[error(
-        "the fields of the row (`{event_type}`, version {version}) do not fit the type that was asked for, at line {line} column {column} of its JSON"
-    )]
-    Fields { event_type: String, version: i32, line: usize, column: usize },
 }
 
 #[cfg(test)]
@@ -127,8 +98,10 @@ mod tests {
         let ann = UserCreated { email: "ann@example.org".into() };
         for version in [1, 2] {
             assert_eq!(
-                row("user_created", version, r#"{"email":"ann@example.org"}"#).decode(),
-                Ok(ann.email.clone()).map(|email| UserCreated { email })
+                row("user_created", version, r#"{"email":"ann@example.org"}"#)
+                    .decode::<UserCreated>()
+                    .expect("it fits"),
+                ann
             );
         }
     }

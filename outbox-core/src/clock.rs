@@ -30,6 +30,10 @@ impl Moment {
 ///
 /// A clock never goes back and goes on while the machine is suspended (on Linux `CLOCK_BOOTTIME`): a relay that slept
 /// through its lease must notice it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a clock that leases can go by",
+    note = "implement `outbox::Clock` for it, over a clock that never goes back and counts suspended time"
+)]
 pub trait Clock: Send + Sync + 'static {
     /// The current moment.
     fn now(&self) -> Moment;

@@ -85,6 +85,12 @@ impl ColumnType {
     pub const fn of(name: &'static str, inner: &'static [&'static Self]) -> Self {
         Self(Kind::Of(name, inner))
     }
+
+    /// The type of what a function returns: of a field that is stored `with` one.
+    #[must_use]
+    pub const fn returned_by<A, R: ClickHouseType>(_: fn(A) -> R) -> Self {
+        R::TYPE
+    }
 }
 
 impl fmt::Display for ColumnType {
@@ -196,5 +202,14 @@ mod tests {
         ] {
             assert_eq!(of.to_string(), sql);
         }
+    }
+
+    #[test]
+    fn a_function_s_result_has_a_type() {
+        fn halves(text: &str) -> (&str, &str) {
+            text.split_at(text.len() / 2)
+        }
+        const OF: ColumnType = ColumnType::returned_by(|text: &String| halves(text));
+        assert_eq!(OF.to_string(), "Tuple(String, String)");
     }
 }

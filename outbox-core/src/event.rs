@@ -1,9 +1,10 @@
 //! The envelope: an event as the outbox stores it and as a sink receives it.
 
 use chrono::{DateTime, SubsecRound, Utc};
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use crate::{EncodeError, EventLog};
+use crate::{DecodeError, EncodeError, EventLog, EventSchema};
 
 /// The largest event that the outbox takes, in bytes of [`Event::bytes`]: 1 MiB.
 ///
@@ -61,6 +62,14 @@ impl Event {
         .checked()
     }
 
+    /// The same with headers: the text of a JSON object.
+    ///
+    /// # Errors
+    /// [`EncodeError`] when the event is larger than [`EVENT_BYTES_MAX`] with them.
+    pub fn with_headers(self, headers: &str) -> Result<Self, EncodeError> {
+        Self { headers: Some(headers.to_owned()), ..self }.checked()
+    }
+
     /// An event from its stored parts, unchecked. For stores.
     #[must_use]
     pub fn stored(id: Uuid, event_type: String, version: i32, occurred_at: DateTime<Utc>) -> Self {
@@ -75,6 +84,14 @@ impl Event {
             headers: None,
             payload: String::new(),
         }
+    }
+
+    /// The event that this was emitted from, for a sink of one's own: see [`decode`](crate::decode).
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn decode<T: EventSchema + DeserializeOwned>(&self) -> Result<T, DecodeError> {
+        crate::decode(&self.event_type, self.version, &self.payload)
     }
 
     /// The size that limits count: the texts' bytes plus a fixed share for the envelope.

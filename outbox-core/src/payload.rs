@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use crate::EncodeError;
 
+/// What stands in the payload instead of the value of a sensitive field: this text, whatever the field's type.
+pub const REDACTED: &str = "[redacted]";
+
 /// Builds the JSON text of an event's fields. `#[derive(EventLog)]` expands to calls of it.
 ///
 /// Fields keep the order of the calls. A name that comes twice is an error, because JSON readers disagree on which one
@@ -40,6 +43,14 @@ impl PayloadWriter {
     /// `Serialize` that fails) or the name is there already.
     pub fn field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), EncodeError> {
         self.write(Cow::Borrowed(name), value)
+    }
+
+    /// Adds a field whose value is not stored: [`REDACTED`] stands in its place. The value is not even looked at.
+    ///
+    /// # Errors
+    /// [`EncodeError`] when the name is there already.
+    pub fn redacted(&mut self, name: &'static str) -> Result<(), EncodeError> {
+        self.field(name, REDACTED)
     }
 
     /// Adds the members of a struct or map as if they were fields of this event. `None` and `()` add nothing.

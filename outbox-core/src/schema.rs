@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ColumnType;
+use crate::{ColumnType, Upcast};
 
 /// The event types that a type can be stored under, known without a value of it. Derived with
 /// [`EventLog`](crate::EventLog).
@@ -59,19 +59,42 @@ pub struct EventType {
     pub columns: &'static [Column],
     /// What its table is made from.
     pub ddl: Ddl,
+    /// How older versions are read as the current one.
+    pub upcast: Option<Upcast>,
 }
 
 impl EventType {
     /// An event type in the layout `context`.
     #[must_use]
     pub const fn new(name: &'static str, version: i32, table: &'static str) -> Self {
-        Self { name, version, table, layout: Layout::Context, columns: &[], ddl: Ddl::NONE }
+        Self { name, version, table, layout: Layout::Context, columns: &[], ddl: Ddl::NONE, upcast: None }
+    }
+
+    /// The same, with older versions read by way of `upcast`.
+    #[must_use]
+    pub const fn upcast(self, upcast: Upcast) -> Self {
+        Self { upcast: Some(upcast), ..self }
     }
 
     /// The same in the layout `columns`.
     #[must_use]
     pub const fn in_columns(self, columns: &'static [Column], ddl: Ddl) -> Self {
         Self { layout: Layout::Columns, columns, ddl, ..self }
+    }
+
+    /// The same in the layout `columns`, with those of the event that it wraps. Where `ddl` leaves the choice open, the wrapped
+    /// event's counts.
+    ///
+    /// # Panics
+    /// When the wrapped type is several events, or is not in the layout `columns`. In a constant that is an error of the
+    /// compiler.
+    #[must_use]
+    pub const fn in_columns_of(self, wrapped: &'static [Self], ddl: Ddl) -> Self {
+        match wrapped {
+            [Self { layout: Layout::Columns, columns, ddl: theirs, .. }] => self.in_columns(columns, ddl.or(*theirs)),
+            [_] => panic!("the wrapped event has no columns: give it `#[event_log(layout = \"columns\")]`, too"),
+            _ => panic!("the wrapped type is not one event but several, and each has columns of its own"),
+        }
     }
 }
 
@@ -134,6 +157,21 @@ pub struct Ddl {
 impl Ddl {
     /// Everything is the sink's choice.
     pub const NONE: Self = Self { engine: None, order_by: None, partition_by: None, ttl: None };
+
+    const fn or(self, other: Self) -> Self {
+        const fn first(one: Option<&'static str>, other: Option<&'static str>) -> Option<&'static str> {
+            match one {
+                Some(_) => one,
+                None => other,
+            }
+        }
+        Self {
+            engine: first(self.engine, other.engine),
+            order_by: first(self.order_by, other.order_by),
+            partition_by: first(self.partition_by, other.partition_by),
+            ttl: first(self.ttl, other.ttl),
+        }
+    }
 }
 
 /// An [`EventType`] as a store keeps it.
@@ -201,7 +239,7 @@ impl SchemaRecord {
 
 impl From<&EventType> for SchemaRecord {
     fn from(event_type: &EventType) -> Self {
-        let EventType { name, version, table, layout, columns, ddl } = *event_type;
+        let EventType { name, version, table, layout, columns, ddl, upcast: _ } = *event_type;
         let mut record = Self {
             event_type: name.to_owned(),
             version,

@@ -27,6 +27,12 @@ use crate::{
 /// 6. Nothing is pruned before every route has settled or held it.
 /// 7. Held events are durable before `hold` returns, and stay until they are delivered or an operator discards them.
 /// 8. On an ordered route, one batch is claimed at a time, in the order of sealing, and a batch is in the order of `seq`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not the store of an outbox",
+    label = "expected `PostgresStore`, `MySqlStore` or `SqliteStore`",
+    note = "each is behind a feature of its own: `postgres`, `mysql`, `sqlite`",
+    note = "for another database, implement `outbox::Store` and run `outbox_test::conformance::store` over it"
+)]
 pub trait Store: Clone + Send + Sync + 'static {
     /// Creates or upgrades the tables, under a lock: any number of processes may call it at once.
     ///

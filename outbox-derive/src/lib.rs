@@ -20,6 +20,12 @@ pub fn derive_event_log(item: TokenStream) -> TokenStream {
 }
 
 #[allow(missing_docs, reason = "documented at the re-export, where the examples compile")]
+#[proc_macro_derive(EventColumns, attributes(event_log))]
+pub fn derive_event_columns(item: TokenStream) -> TokenStream {
+    event_log::members::expand(item.into()).into()
+}
+
+#[allow(missing_docs, reason = "documented at the re-export, where the examples compile")]
 #[proc_macro_attribute]
 pub fn transactional_event(options: TokenStream, item: TokenStream) -> TokenStream {
     transactional::expand(options.into(), item.into()).into()

@@ -1,10 +1,10 @@
-//! `name`, `name = value`: the options of both macros, read one by one so that all their faults show at once.
+//! `name`, `name = value`, `name(..)`: the options of both macros, read one by one so that all their faults show at once.
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
-use syn::{Expr, ExprLit, Lit, LitBool, LitInt, LitStr, Path, Token};
+use syn::{Expr, ExprLit, Lit, LitBool, LitInt, LitStr, Path, Token, parenthesized, token};
 
 use crate::faults::{Faults, did_you_mean};
 
@@ -12,6 +12,7 @@ use crate::faults::{Faults, did_you_mean};
 pub(crate) struct Opt {
     pub(crate) name: Ident,
     value: Option<Expr>,
+    list: Option<TokenStream>,
 }
 
 /// Reads a list of options. Those that `known` does not hold, or that come twice, are faults and left out.
@@ -73,11 +74,19 @@ fn items(input: ParseStream<'_>, faults: &mut Faults) -> Vec<Opt> {
 
 fn item(input: ParseStream<'_>) -> syn::Result<Opt> {
     let name = Ident::parse_any(input).map_err(|fault| syn::Error::new(fault.span(), "expected an option's name"))?;
+    let list = match input.peek(token::Paren) {
+        true => {
+            let content;
+            parenthesized!(content in input);
+            Some(content.parse()?)
+        }
+        false => None,
+    };
     let value = match input.parse::<Option<Token![=]>>()? {
         Some(_) => Some(input.parse()?),
         None => None,
     };
-    Ok(Opt { name, value })
+    Ok(Opt { name, value, list })
 }
 
 fn skip_to_comma(input: ParseStream<'_>) {
@@ -164,11 +173,26 @@ impl Opt {
 
     /// `name`, alone.
     pub(crate) fn flag(self, faults: &mut Faults) -> Option<Ident> {
-        if let Some(value) = &self.value {
-            faults.at(value, format_args!("the option `{0}` takes no value: write just `{0}`", self.name));
+        let value = self.value.as_ref().map(ToTokens::to_token_stream).or(self.list);
+        if let Some(value) = value {
+            let place = if value.is_empty() { self.name.to_token_stream() } else { value };
+            faults.at(place, format_args!("the option `{0}` takes no value: write just `{0}`", self.name));
             return None;
         }
         Some(self.name)
+    }
+
+    /// `name(known = .., known = ..)`
+    pub(crate) fn list(self, known: &[&str], faults: &mut Faults) -> Option<Vec<Self>> {
+        match (self.list, self.value) {
+            (Some(list), None) => Some(read(list, known, faults)),
+            (_, value) => {
+                let place = value.map_or_else(|| self.name.to_token_stream(), |value| value.to_token_stream());
+                let (name, first) = (&self.name, known.first().copied().unwrap_or_default());
+                faults.at(place, format_args!("the option `{name}` takes a list: `{name}({first} = \"..\")`"));
+                None
+            }
+        }
     }
 
     fn wrong_path<T>(&self, faults: &mut Faults) -> Option<T> {

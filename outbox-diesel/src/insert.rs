@@ -7,10 +7,10 @@ use diesel::result::Error;
 use outbox_core::{EncodeError, Event, EventLog, IntoEvents};
 use uuid::Uuid;
 
-use crate::OutboxBackend;
 use crate::environment::environment;
 use crate::error::{encode_failed, outbox_full};
 use crate::nesting::depth;
+use crate::{OutboxBackend, headers};
 
 /// An INSERT of events, in their order.
 pub(crate) struct InsertEvents<DB: OutboxBackend>(DB::Rows);
@@ -61,7 +61,13 @@ impl Encoded {
         if depth(status)? == 0 {
             return Err(Error::NotInTransaction);
         }
-        encode(environment()).map(Self).map_err(encode_failed)
+        let events = encode(environment()).map_err(encode_failed)?;
+        if events.is_empty() {
+            return Ok(Self(events));
+        }
+        let Some(headers) = headers::current() else { return Ok(Self(events)) };
+        let with_headers = events.into_iter().map(|event| event.with_headers(&headers));
+        with_headers.collect::<Result<_, _>>().map(Self).map_err(encode_failed)
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -14,6 +14,7 @@ mod cut;
 mod environment;
 mod error;
 mod full;
+pub mod headers;
 mod insert;
 #[cfg(feature = "mysql")]
 pub mod mysql;

@@ -8,7 +8,7 @@ use crate::interrupt::foreground;
 use crate::programs::in_path;
 
 /// The feature sets that must compile by themselves. The default set is compiled by clippy.
-const FEATURES: [&str; 6] = ["", "postgres", "mysql", "sqlite", "r2d2,bb8,deadpool", "mysql-sync"];
+const FEATURES: [&str; 7] = ["", "postgres", "mysql", "sqlite", "r2d2,bb8,deadpool", "mysql-sync", "opentelemetry"];
 
 /// What Diesel's blocking MySQL connection asks about the C library, where pkg-config knows none: only linking needs it.
 const MYSQL_CLIENT: [(&str, &str); 2] = [("MYSQLCLIENT_LIB_DIR", "/nonexistent"), ("MYSQLCLIENT_VERSION", "8.4.3")];

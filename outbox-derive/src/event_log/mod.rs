@@ -1,7 +1,8 @@
-//! `#[derive(EventLog)]`.
+//! `#[derive(EventLog)]` and `#[derive(EventColumns)]`.
 
 mod check;
 mod emit;
+pub(crate) mod members;
 mod parse;
 mod serde;
 #[cfg(test)]

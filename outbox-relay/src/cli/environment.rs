@@ -9,9 +9,11 @@ use outbox_diesel::Tables;
 use crate::RelayOptions;
 
 /// Settings of the command itself.
-const OWN: [&str; 6] = [
+const OWN: [&str; 7] = [
     "OUTBOX_BEHIND_POOLER",
     "OUTBOX_ENVIRONMENT",
+    // Read by services that emit.
+    "OUTBOX_HEADER_FIELDS",
     "OUTBOX_LISTEN",
     "OUTBOX_LOG",
     "OUTBOX_LOG_FORMAT",

@@ -10,18 +10,6 @@ struct NotSerializable {
 }
 
 #[derive(EventLog)]
-struct NotAKey {
-    #[event_log(key)]
-    key: Vec<u8>,
-}
-
-#[derive(EventLog)]
-struct NotATime {
-    #[event_log(timestamp)]
-    at: u64,
-}
-
-#[derive(EventLog)]
 struct NotAnEvent(Opaque);
 
 fn main() {}

@@ -20,14 +20,6 @@ enum Choice {
 }
 
 #[derive(EventLog)]
-struct TwoKeys {
-    #[event_log(key)]
-    a: u8,
-    #[event_log(key)]
-    b: u8,
-}
-
-#[derive(EventLog)]
 union Either {
     a: u8,
     b: i8,
