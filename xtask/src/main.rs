@@ -2,6 +2,7 @@
 //!
 //! It finds or starts what is needed and says what is missing (exit code 3). Whatever it starts ends with it.
 
+mod bench;
 mod cargo;
 mod chaos;
 mod compose;
@@ -47,6 +48,8 @@ enum Command {
     Chaos(chaos::Args),
     /// Give the sink every answer of ClickHouse and cut its connections everywhere, and compare what was committed with what arrived
     Faults(faults::Args),
+    /// Measure what the outbox costs and how fast it is, beside what people would use instead
+    Bench(bench::Args),
     /// Start servers (all, unless named), print their URLs, and keep them up until ^C
     Up(up::Args),
     /// Remove the containers of docker compose, and their data
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Command::Test { args } => test::run(&args),
         Command::Chaos(args) => chaos::run(&args),
         Command::Faults(args) => faults::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Up(args) => up::run(&args),
         Command::Down => compose::down(),
         Command::Lint => lint::run(),

@@ -149,6 +149,11 @@ impl ClickHouse {
         &self.endpoint
     }
 
+    /// The server's process. None while it is stopped.
+    pub(crate) fn process(&self) -> Option<u32> {
+        lock(&self.process).as_ref().map(Held::id)
+    }
+
     /// SIGKILL.
     pub(crate) fn kill(&mut self) {
         if let Some(mut process) = lock(&self.process).take() {

@@ -34,6 +34,11 @@ impl Held {
         Ok(Self(child))
     }
 
+    /// The process, which is the ancestor of whatever it starts.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// How it ended, if it has.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.0.try_wait().ok().flatten()

@@ -83,6 +83,11 @@ impl MariaDb {
         }
     }
 
+    /// The process whose descendants are the server. None while it is stopped.
+    pub(crate) fn process(&self) -> Option<u32> {
+        self.process.as_ref().map(Held::id)
+    }
+
     /// An orderly stop.
     pub(crate) fn stop(&mut self) {
         self.process = None;

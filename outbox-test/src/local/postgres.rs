@@ -89,6 +89,11 @@ impl Postgres {
         }
     }
 
+    /// The process whose descendants are the server. None while it is stopped.
+    pub(crate) fn process(&self) -> Option<u32> {
+        self.process.as_ref().map(Held::id)
+    }
+
     /// An orderly stop ("fast": clients are disconnected).
     pub(crate) fn stop(&mut self) {
         self.process = None;

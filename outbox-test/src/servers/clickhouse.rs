@@ -110,6 +110,12 @@ impl PrivateClickHouse {
         aside(move || endpoint.query("default", &sql).unwrap_or_else(|e| panic!("{e}\nwhile running: {sql}"))).await
     }
 
+    /// The process that the server and all its children descend from, for who counts what they use. None while it is stopped.
+    #[must_use]
+    pub fn process(&self) -> Option<u32> {
+        self.server.as_ref().and_then(|server| server.process())
+    }
+
     /// SIGKILL, and reaped: what it had not written to its files is gone.
     pub fn kill(&mut self) {
         self.server().kill();

@@ -33,6 +33,12 @@ impl PrivateMariaDb {
         &self.url
     }
 
+    /// The process that the server and all its children descend from, for who counts what they use. None while it is stopped.
+    #[must_use]
+    pub fn process(&self) -> Option<u32> {
+        self.server.as_ref().and_then(|server| server.process())
+    }
+
     /// SIGKILL, and reaped: what it had not written to its files is gone.
     pub async fn kill(&mut self) {
         self.with(MariaDb::kill).await;

@@ -27,6 +27,12 @@ impl PrivatePostgres {
         &self.url
     }
 
+    /// The process that the server and all its children descend from, for who counts what they use. None while it is stopped.
+    #[must_use]
+    pub fn process(&self) -> Option<u32> {
+        self.server.as_ref().and_then(|server| server.process())
+    }
+
     /// What `pg_ctl stop -m immediate` does: no checkpoint, every connection cut, recovery at the next start.
     pub async fn stop_immediate(&mut self) {
         self.with(Postgres::stop_immediate).await;

@@ -1,0 +1,32 @@
+//! What is measured, a kind of figure per file.
+
+mod backlog;
+mod contest;
+mod drain;
+mod latency;
+mod producer;
+mod service;
+
+use crate::place::Place;
+use crate::report::Report;
+use crate::size::Size;
+use crate::{Result, What};
+
+/// Measures what is wanted.
+pub(crate) async fn all(size: &Size, what: &[What], report: &mut Report) -> Result<()> {
+    let wanted = |this: What| what.contains(&What::All) || what.contains(&this);
+    let place = Place::prepare().await?;
+    if wanted(What::Latency) {
+        latency::measure(&place, size, report).await?;
+    }
+    if wanted(What::Producer) {
+        producer::measure(&place, size, report).await?;
+    }
+    if wanted(What::Drain) {
+        drain::measure(&place, size, report).await?;
+    }
+    if wanted(What::Backlog) {
+        backlog::measure(&place, size, report).await?;
+    }
+    Ok(())
+}
