@@ -9,6 +9,7 @@ SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     c outbox_cursor; fresh boolean := false; waiting bigint; since timestamptz;
     hx xid8; hs bigint; lx xid8; ls bigint; lim bigint := p_rows_max::bigint * p_batches; probe bigint;
+    take bigint; looked bigint; cut_rows bigint; cut_bytes bigint; xids xid8[]; seqs bigint[]; sizes integer[]; ended boolean := false;
 BEGIN
     state := 0; sealed_rows := 0; sealed_batches := 0;
     -- A snapshot older than the lock would miss what the previous planner sealed.
@@ -102,48 +103,63 @@ BEGIN
               FROM marked GROUP BY batch ORDER BY min(seq)
             RETURNING no, hi_seq, n
         )
-        SELECT sum(n) OVER (), count(*) OVER (), '0'::xid8, hi_seq INTO sealed_rows, sealed_batches, hx, hs
+        SELECT sum(ins.n) OVER (), count(*) OVER (), '0'::xid8, hi_seq INTO sealed_rows, sealed_batches, hx, hs
           FROM ins ORDER BY no DESC LIMIT 1;
+        ended := sealed_rows < lim;
     ELSE
-        WITH cut AS (
-            SELECT xid, seq, rn, cum,
-                   lag(xid, 1, c.pos_xid) OVER w AS pxid, lag(seq, 1, c.pos_seq) OVER w AS pseq,
-                   lag(rn, 1, 0::bigint) OVER w AS prn, lag(cum, 1, 0::numeric) OVER w AS pcum,
-                   lag(next_at, 1, first_at) OVER w AS oldest
-            FROM (
-                SELECT xid, seq, rn, cum, lead(cum) OVER n AS ncum,
-                       lead(created_at) OVER n AS next_at, first_value(created_at) OVER n AS first_at FROM (
-                    SELECT xid, seq, created_at, row_number() OVER o AS rn, sum(bytes::numeric) OVER o AS cum FROM (
-                        SELECT * FROM (
-                            (SELECT e.xid, e.seq, e.bytes, e.created_at -- in flight at base, finished by tick
-                               FROM (SELECT x FROM pg_snapshot_xip(c.base) x
-                                      WHERE x >= c.pos_xid AND pg_visible_in_snapshot(x, c.tick) ORDER BY x) l
-                              CROSS JOIN LATERAL (
-                                    SELECT xid, seq, bytes, created_at FROM outbox_event
-                                     WHERE xid = l.x AND seq > CASE WHEN l.x = c.pos_xid THEN c.pos_seq ELSE -1 END
-                                       AND (c.types IS NULL OR event_type = ANY (c.types))
-                                     ORDER BY seq LIMIT lim) e
-                              ORDER BY l.x, e.seq LIMIT lim)
-                            UNION ALL
-                            (SELECT e.xid, e.seq, e.bytes, e.created_at FROM outbox_event e -- started after base
-                              WHERE e.xid < pg_snapshot_xmax(c.tick) AND (e.xid, e.seq) > (lx, ls)
-                                AND pg_visible_in_snapshot(e.xid, c.tick)
-                                AND (c.types IS NULL OR e.event_type = ANY (c.types))
-                              ORDER BY e.xid, e.seq LIMIT lim)
-                        ) u ORDER BY xid, seq LIMIT lim
-                    ) v WINDOW o AS (ORDER BY xid, seq)
-                ) s WINDOW n AS (ORDER BY rn)
-            ) r
-            -- A batch ends at rows_max rows, where its bytes pass a multiple of bytes_max, and at the end of the window.
-            WHERE rn % p_rows_max = 0 OR ncum IS NULL OR div(cum, p_bytes_max) <> div(ncum, p_bytes_max)
-            WINDOW w AS (ORDER BY rn)
-        ), ins AS (
+        sealed_rows := 0; sealed_batches := 0;
+        take := p_rows_max;
+        -- A batch at a time, so that nothing is sorted and nothing is kept but the keys of one batch. All statements see the same
+        -- events: those of the window (base, tick], whose transactions were all over when the tick was taken.
+        WHILE sealed_batches < p_batches LOOP
+            SELECT count(*), sum(u.bytes), min(u.created_at), array_agg(u.xid), array_agg(u.seq), array_agg(u.bytes)
+              INTO looked, cut_bytes, since, xids, seqs, sizes
+              FROM (
+                SELECT * FROM (
+                    (SELECT e.xid, e.seq, e.bytes, e.created_at -- in flight at base, finished by tick
+                       FROM (SELECT x FROM pg_snapshot_xip(c.base) x
+                              WHERE x >= c.pos_xid AND pg_visible_in_snapshot(x, c.tick) ORDER BY x) l
+                      CROSS JOIN LATERAL (
+                            SELECT xid, seq, bytes, created_at FROM outbox_event
+                             WHERE xid = l.x AND seq > CASE WHEN l.x = c.pos_xid THEN c.pos_seq ELSE -1 END
+                               AND (c.types IS NULL OR event_type = ANY (c.types))
+                             ORDER BY seq LIMIT take) e
+                      ORDER BY l.x, e.seq LIMIT take)
+                    UNION ALL
+                    (SELECT e.xid, e.seq, e.bytes, e.created_at FROM outbox_event e -- started after base
+                      WHERE e.xid < pg_snapshot_xmax(c.tick) AND (e.xid, e.seq) > (lx, ls)
+                        AND pg_visible_in_snapshot(e.xid, c.tick)
+                        AND (c.types IS NULL OR e.event_type = ANY (c.types))
+                      ORDER BY e.xid, e.seq LIMIT take)
+                ) w ORDER BY xid, seq LIMIT take
+              ) u;
+            ended := looked < take;
+            -- It ends with the row whose bytes reach the limit.
+            IF cut_bytes >= p_bytes_max THEN
+                SELECT s.i, s.running INTO cut_rows, cut_bytes FROM (
+                    SELECT i, sum(b) OVER (ORDER BY i ROWS UNBOUNDED PRECEDING) AS running
+                      FROM unnest(sizes) WITH ORDINALITY AS b (b, i)) s
+                 WHERE s.running >= p_bytes_max ORDER BY s.i LIMIT 1;
+                ended := ended AND cut_rows = looked;
+                take := least(p_rows_max, 2 * cut_rows + 1); -- where bytes rule, looking far ahead would be in vain
+            ELSIF ended OR take = p_rows_max THEN
+                cut_rows := looked;
+            ELSE
+                take := p_rows_max; -- smaller events than the last ones
+                CONTINUE;
+            END IF;
+            EXIT WHEN looked = 0;
+            hx := xids[cut_rows]; hs := seqs[cut_rows];
             INSERT INTO outbox_batch (route, base, tick, lo_xid, lo_seq, hi_xid, hi_seq, types, n, bytes, oldest)
-            SELECT p_route, c.base, c.tick, pxid, pseq, xid, seq, c.types, rn - prn, cum - pcum, oldest FROM cut ORDER BY rn
-            RETURNING no, hi_xid, hi_seq, n
-        )
-        SELECT sum(n) OVER (), count(*) OVER (), hi_xid, hi_seq INTO sealed_rows, sealed_batches, hx, hs
-          FROM ins ORDER BY no DESC LIMIT 1;
+            VALUES (p_route, c.base, c.tick, c.pos_xid, c.pos_seq, hx, hs, c.types, cut_rows, cut_bytes, since);
+            sealed_rows := sealed_rows + cut_rows; sealed_batches := sealed_batches + 1;
+            c.pos_xid := hx; c.pos_seq := hs;
+            IF c.pos_xid >= pg_snapshot_xmax(c.base) THEN
+                lx := hx; ls := hs;
+            END IF;
+            EXIT WHEN ended;
+        END LOOP;
+        sealed_rows := nullif(sealed_rows, 0);
     END IF;
     IF sealed_rows IS NULL THEN
         sealed_rows := 0; sealed_batches := 0;
@@ -157,7 +173,7 @@ BEGIN
         END IF;
         RETURN;
     END IF;
-    IF sealed_rows < lim THEN -- the window is cut to its end
+    IF ended THEN -- the window is cut to its end
         UPDATE outbox_cursor SET base = c.tick, tick = NULL, anchor_seq = c.tick_seq, sealed = 0, pos_xid = hx, pos_seq = hs
          WHERE route = p_route;
     ELSE
