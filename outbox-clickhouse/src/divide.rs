@@ -9,11 +9,11 @@ use crate::ClickHouseSettings;
 use crate::partition::PartitionKey;
 
 /// Groups of positions, each ascending. `kind` tells events that need different statements apart: one token is one statement.
-pub(crate) fn divide<K: PartialEq>(
-    events: &[&StoredEvent],
+pub(crate) fn divide<'e, K: PartialEq>(
+    events: &[&'e StoredEvent],
     settings: &ClickHouseSettings,
     partitions: Option<&PartitionKey>,
-    kind: impl Fn(&StoredEvent) -> K,
+    mut kind: impl FnMut(&'e StoredEvent) -> K,
 ) -> Vec<Vec<usize>> {
     let mut kinds: Vec<(K, Vec<usize>)> = Vec::new();
     for (at, event) in events.iter().enumerate() {
@@ -32,7 +32,12 @@ pub(crate) fn divide<K: PartialEq>(
 
 /// Groups that touch at most `max` partitions each. Only what needs it is taken apart.
 fn spread(events: &[&StoredEvent], group: Vec<usize>, key: &PartitionKey, max: usize) -> Vec<Vec<usize>> {
-    let mut partitions: BTreeMap<Vec<String>, Vec<usize>> = BTreeMap::new();
+    // As a rule all are in one, and need no looking up.
+    let Some(first) = group.first().map(|at| events[*at]) else { return vec![group] };
+    if max > 0 && group.iter().all(|at| key.is_same(first, events[*at])) {
+        return vec![group];
+    }
+    let mut partitions: BTreeMap<_, Vec<usize>> = BTreeMap::new();
     for at in &group {
         partitions.entry(key.of(events[*at])).or_default().push(*at);
     }

@@ -1,5 +1,6 @@
 //! Deciding how a part will be sent: which host, which statement, and what the server looked like before.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,8 +27,7 @@ impl ClickHouseSink {
         events: &[&StoredEvent],
     ) -> Result<Vec<Vec<usize>>, SinkError> {
         let table = self.settings().table(table);
-        let kind =
-            |stored: &StoredEvent| self.schemas.of(stored).map(|schema| (schema.event_type.clone(), schema.version));
+        let mut schemas = self.schemas.lookup();
         // One event needs no look at the table, and most batches no second one.
         let key = match events.len() {
             0 | 1 => None,
@@ -37,7 +37,7 @@ impl ClickHouseSink {
                 PartitionKey::parse(&local.row.partition_key)
             }
         };
-        Ok(divide(events, self.settings(), key.as_ref(), kind))
+        Ok(divide(events, self.settings(), key.as_ref(), |stored| schemas.of(stored).cloned()))
     }
 
     /// See [`Sink::freeze`](outbox_core::Sink::freeze).
@@ -48,7 +48,12 @@ impl ClickHouseSink {
                 format!("{} rows are more than one block of {ROWS_MAX}: lower OUTBOX_BATCH_ROWS_MAX", events.len());
             return Err(SinkError::stop("freeze", message));
         }
-        if let Some(stored) = events.iter().find(|stored| self.schemas.lack(stored)) {
+        // Each type and version is asked about once.
+        let mut asked = HashSet::new();
+        let lacking = events.iter().find(|stored| {
+            asked.insert((stored.event.event_type.as_str(), stored.event.version)) && self.schemas.lack(stored)
+        });
+        if let Some(stored) = lacking {
             // The relay looks whether it is registered by now. Sent by an older version's columns, its rows would be refused for
             // fields that nobody knows, and be held as dead.
             let (name, version) = (&stored.event.event_type, stored.event.version);
@@ -59,7 +64,8 @@ impl ClickHouseSink {
             return Err(SinkError::stop("freeze", message));
         }
         let schema = events.first().and_then(|first| self.schemas.of(first));
-        if events.iter().any(|other| self.schemas.of(other) != schema) {
+        let mut lookup = self.schemas.lookup();
+        if events.iter().any(|other| lookup.of(other) != schema.as_ref()) {
             return Err(SinkError::stop(
                 "freeze",
                 "events of several column lists cannot be one part: divide them first",

@@ -1,7 +1,7 @@
 //! How many partitions events fall into, as far as that can be said here: each partition that an INSERT touches is a part of
 //! its own on the server's disk.
 
-use chrono::{DateTime, Datelike, Timelike, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use outbox_core::StoredEvent;
 
 use crate::columns::{self, Field};
@@ -41,17 +41,34 @@ impl PartitionKey {
     }
 
     /// The partition of an event: equal for two events when they share one.
-    pub(crate) fn of(&self, stored: &StoredEvent) -> Vec<String> {
+    pub(crate) fn of<'e>(&self, stored: &'e StoredEvent) -> Vec<Value<'e>> {
+        self.0.iter().map(|piece| piece.of(stored)).collect()
+    }
+
+    /// Whether two events share a partition.
+    pub(crate) fn is_same(&self, one: &StoredEvent, other: &StoredEvent) -> bool {
+        self.0.iter().all(|piece| piece.of(one) == piece.of(other))
+    }
+}
+
+/// What a piece of the key is for one event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Value<'e> {
+    Text(&'e str),
+    Time(i64),
+}
+
+impl Piece {
+    fn of(self, stored: &StoredEvent) -> Value<'_> {
         let event = &stored.event;
-        let piece = |piece: &Piece| match piece {
-            Piece::Time(unit) => unit.floor(event.occurred_at),
-            Piece::Text(Field::EventType) => event.event_type.clone(),
-            Piece::Text(Field::Environment) => event.environment.clone(),
-            Piece::Text(Field::Key) => event.key.clone().unwrap_or_default(),
+        match self {
+            Self::Time(unit) => Value::Time(unit.floor(event.occurred_at)),
+            Self::Text(Field::EventType) => Value::Text(&event.event_type),
+            Self::Text(Field::Environment) => Value::Text(&event.environment),
+            Self::Text(Field::Key) => Value::Text(event.key.as_deref().unwrap_or_default()),
             // `piece` makes no other.
-            Piece::Text(_) => String::new(),
-        };
-        self.0.iter().map(piece).collect()
+            Self::Text(_) => Value::Text(""),
+        }
     }
 }
 
@@ -76,13 +93,14 @@ fn piece(text: &str) -> Option<Piece> {
 }
 
 impl Unit {
-    fn floor(self, at: DateTime<Utc>) -> String {
+    /// The number of the unit that the time is in, counted from anywhere.
+    fn floor(self, at: DateTime<Utc>) -> i64 {
         match self {
-            Self::Year => format!("{:05}", at.year()),
-            Self::Month => format!("{:05}{:02}", at.year(), at.month()),
-            Self::Week => format!("{:08}", (at.timestamp().div_euclid(86_400) + 3).div_euclid(7)),
-            Self::Day => format!("{:08}", at.timestamp().div_euclid(86_400)),
-            Self::Hour => format!("{:08}{:02}", at.timestamp().div_euclid(86_400), at.hour()),
+            Self::Year => at.year().into(),
+            Self::Month => i64::from(at.year()) * 12 + i64::from(at.month0()),
+            Self::Week => (at.timestamp().div_euclid(86_400) + 3).div_euclid(7),
+            Self::Day => at.timestamp().div_euclid(86_400),
+            Self::Hour => at.timestamp().div_euclid(3_600),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What is known about event types: which layout, which columns, which table.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use outbox_core::{Layout, SchemaRecord, StoredEvent};
@@ -42,6 +42,11 @@ impl Schemas {
         newest.is_some_and(|((_, version), record)| *version < event.version && record.layout == Layout::Columns)
     }
 
+    /// For all events of a batch: each type and version is looked up once.
+    pub(crate) fn lookup(&self) -> Lookup<'_, '_> {
+        Lookup { schemas: self, found: HashMap::new() }
+    }
+
     /// The tables that are named, each with its schemas of the layout `columns`, oldest version first.
     pub(crate) fn tables(&self) -> BTreeMap<String, Vec<Arc<SchemaRecord>>> {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
@@ -53,6 +58,20 @@ impl Schemas {
             }
         }
         tables
+    }
+}
+
+/// See [`Schemas::lookup`].
+pub(crate) struct Lookup<'s, 'e> {
+    schemas: &'s Schemas,
+    found: HashMap<(&'e str, i32), Option<Arc<SchemaRecord>>>,
+}
+
+impl<'e> Lookup<'_, 'e> {
+    /// As [`Schemas::of`].
+    pub(crate) fn of(&mut self, stored: &'e StoredEvent) -> Option<&Arc<SchemaRecord>> {
+        let key = (stored.event.event_type.as_str(), stored.event.version);
+        self.found.entry(key).or_insert_with(|| self.schemas.of(stored)).as_ref()
     }
 }
 
@@ -71,7 +90,11 @@ mod tests {
 
     fn version_of(schemas: &Schemas, version: i32) -> Option<i32> {
         let event = Event::stored(Uuid::nil(), "seen".into(), version, DateTime::UNIX_EPOCH);
-        schemas.of(&StoredEvent { seq: 1, event }).map(|record| record.version)
+        let stored = StoredEvent { seq: 1, event };
+        let mut lookup = schemas.lookup();
+        let (first, again) = (lookup.of(&stored).cloned(), lookup.of(&stored).cloned());
+        assert_eq!((&first, &again), (&schemas.of(&stored), &first), "a lookup says the same");
+        first.map(|record| record.version)
     }
 
     #[test]

@@ -4,8 +4,10 @@ mod backlog;
 mod contest;
 mod drain;
 mod latency;
+mod micro;
 mod producer;
 mod service;
+mod stores;
 
 use crate::place::Place;
 use crate::report::Report;
@@ -15,6 +17,12 @@ use crate::{Result, What};
 /// Measures what is wanted.
 pub(crate) async fn all(size: &Size, what: &[What], report: &mut Report) -> Result<()> {
     let wanted = |this: What| what.contains(&What::All) || what.contains(&this);
+    if wanted(What::Micro) {
+        micro::measure(size, report)?;
+    }
+    if what == [What::Micro] {
+        return Ok(());
+    }
     let place = Place::prepare().await?;
     if wanted(What::Latency) {
         latency::measure(&place, size, report).await?;
@@ -27,6 +35,9 @@ pub(crate) async fn all(size: &Size, what: &[What], report: &mut Report) -> Resu
     }
     if wanted(What::Backlog) {
         backlog::measure(&place, size, report).await?;
+    }
+    if wanted(What::Stores) {
+        stores::measure(&place, size, report).await?;
     }
     Ok(())
 }

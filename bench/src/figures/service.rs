@@ -12,11 +12,12 @@ use outbox_test::servers::PrivateMariaDb;
 
 use crate::business::{ACCOUNTS, Variant, mysql, postgres, sqlite};
 use crate::place::Place;
+use crate::roles::Database;
 use crate::{Failure, Result};
 
 const TABLES: [&str; 2] = [
-    "CREATE TABLE bench_order (id BIGINT NOT NULL PRIMARY KEY, account BIGINT NOT NULL, note VARCHAR(255) NOT NULL)",
-    "CREATE TABLE bench_account (id BIGINT NOT NULL PRIMARY KEY, charged BIGINT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS bench_order (id BIGINT NOT NULL PRIMARY KEY, account BIGINT NOT NULL, note VARCHAR(255) NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS bench_account (id BIGINT NOT NULL PRIMARY KEY, charged BIGINT NOT NULL)",
 ];
 
 /// As a service opens its file. `NORMAL` is what SQLite recommends for WAL mode; `FULL`, that a commit is on the disk.
@@ -52,6 +53,7 @@ impl Service {
         Ok(all)
     }
 
+    /// Twice does no harm.
     async fn prepare(&self) -> Result<()> {
         match self {
             Self::Postgres { url, .. } => PostgresStore::new(url).setup().await?,
@@ -60,7 +62,7 @@ impl Service {
         }
         let rows: Vec<String> = (0..ACCOUNTS).map(|id| format!("({id}, 0)")).collect();
         let accounts = format!("INSERT INTO bench_account VALUES {}", rows.join(", "));
-        for sql in TABLES.into_iter().chain([accounts.as_str()]) {
+        for sql in TABLES.into_iter().chain(["DELETE FROM bench_account", &accounts]) {
             self.execute(sql).await?;
         }
         Ok(())
@@ -87,6 +89,15 @@ impl Service {
         }
     }
 
+    /// For a relay.
+    pub(crate) fn database(&self) -> Database {
+        match self {
+            Self::Postgres { url, .. } => Database::Postgres(url.clone()),
+            Self::MariaDb { database, .. } => Database::MySql(database.url().to_owned()),
+            Self::Sqlite { file } => Database::Sqlite(file.url()),
+        }
+    }
+
     /// Takes away what was written so far.
     pub(crate) async fn empty(&self) -> Result<()> {
         let sql = match self {
@@ -100,7 +111,7 @@ impl Service {
         Ok(())
     }
 
-    async fn execute(&self, sql: &str) -> Result<()> {
+    pub(crate) async fn execute(&self, sql: &str) -> Result<()> {
         match self.connect().await? {
             Connection::Postgres(mut conn) => conn.batch_execute(sql).await?,
             Connection::MariaDb(mut conn) => conn.batch_execute(sql).await?,

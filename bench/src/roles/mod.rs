@@ -46,7 +46,8 @@ impl At {
             .with_compression(clickhouse::Compression::None)
             .with_validation(false)
             .with_setting("async_insert", "0")
-            .with_setting("insert_deduplicate", "0")
+            // It wins over `insert_deduplicate`: without it a body that comes again is dropped.
+            .with_setting("deduplicate_insert", "disable")
     }
 }
 

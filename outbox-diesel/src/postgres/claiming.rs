@@ -9,6 +9,7 @@ use outbox_core::{BatchId, Claim, Route, StoreError};
 use uuid::Uuid;
 
 use super::PostgresStore;
+use super::prepared::Prepare;
 use super::read::BOUNDS;
 use super::rows::{ClaimRow, PartRow, SettledRow};
 use super::store::interval;
@@ -45,6 +46,7 @@ impl PostgresStore {
                 .bind::<SqlUuid, _>(owner)
                 .bind::<Text, _>(interval(lease))
                 .bind::<BigInt, _>(floor)
+                .prepared()
                 .get_result(conn)
                 .await
                 .optional()?;
@@ -74,6 +76,7 @@ impl PostgresStore {
                 .bind::<Text, _>(route.as_str())
                 .bind::<Text, _>(interval(lease))
                 .bind::<BigInt, _>(floor)
+                .prepared()
                 .get_result(conn)
                 .await?;
             match row.settled {
@@ -93,7 +96,7 @@ impl PostgresStore {
             return Ok(Some((row, Vec::new())));
         }
         let sql = "SELECT no, token, destination, ordinals, statement, mark, done FROM outbox_part WHERE batch = $1 ORDER BY no";
-        let parts = self.sql(sql).bind::<BigInt, _>(row.no).load(conn).await?;
+        let parts = self.sql(sql).bind::<BigInt, _>(row.no).prepared().load(conn).await?;
         Ok(Some((row, parts)))
     }
 }

@@ -10,6 +10,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use outbox_core::Route;
 use tokio::sync::Mutex;
 
+use super::prepared::Prepare;
 use super::rows::FloorRow;
 use crate::Tables;
 
@@ -47,6 +48,7 @@ impl Floors {
         let found: FloorRow = diesel::sql_query(tables.sql(sql))
             .bind::<Text, _>(route.as_str())
             .bind::<BigInt, _>(at_least)
+            .prepared()
             .get_result(conn)
             .await?;
         let no = found.floor.unwrap_or(at_least);

@@ -5,6 +5,7 @@ use diesel_async::RunQueryDsl;
 use outbox_core::{Claim, PartDraft, PartRecord, StoreError};
 
 use super::PostgresStore;
+use super::prepared::Prepare;
 use super::rows::FrozenRow;
 
 impl PostgresStore {
@@ -27,6 +28,7 @@ impl PostgresStore {
                     .bind::<Array<Text>, _>(column(|draft| crate::ordinals::encode(&draft.ordinals)))
                     .bind::<Array<Text>, _>(column(|draft| draft.frozen.statement.clone()))
                     .bind::<Array<Text>, _>(column(|draft| draft.frozen.mark.clone()))
+                    .prepared()
                     .load(conn)
                     .await
             })

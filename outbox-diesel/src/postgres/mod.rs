@@ -12,6 +12,7 @@ mod holding;
 mod notify;
 mod operating;
 mod pooler;
+mod prepared;
 mod read;
 mod rows;
 mod setup;

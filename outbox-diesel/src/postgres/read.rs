@@ -5,11 +5,12 @@ use diesel::sql_types::{BigInt, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use outbox_core::{Claim, StoredEvent};
 
+use super::prepared::Prepare;
 use super::rows::EventRow;
 use crate::Tables;
 
-/// Planner settings for reading a batch: the index order is the batch's order, so anything else would only sort again.
-const READ_SETTINGS: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off; \
+/// With planner settings for reading a batch: the index order is the batch's order, so anything else would only sort again.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off; \
     SET LOCAL plan_cache_mode = force_generic_plan";
 
 /// What else a batch's events are bounded by, besides its window and its place in it.
@@ -82,20 +83,21 @@ impl Reading {
         let bounds: Vec<&str> = claim.bounds.split(' ').collect();
         let &[base, tick, lo_xid, lo_seq, hi_xid, hi_seq, ordered] = bounds.as_slice() else { return Ok(None) };
         let sql = if ordered == "t" { &self.by_seq } else { &self.by_xid };
-        let mut read = conn.build_transaction().read_committed().read_only();
-        let rows = read.run(async |conn| {
-            conn.batch_execute(READ_SETTINGS).await?;
-            diesel::sql_query(sql)
-                .bind::<Text, _>(base)
-                .bind::<Text, _>(tick)
-                .bind::<Text, _>(lo_xid)
-                .bind::<Text, _>(lo_seq)
-                .bind::<Text, _>(hi_xid)
-                .bind::<Text, _>(hi_seq)
-                .bind::<BigInt, _>(claim.batch.0)
-                .load::<EventRow>(conn)
-                .await
-        });
-        Ok(Some(rows.await?.into_iter().map(StoredEvent::from).collect()))
+        // Its own BEGIN, to spare two round trips: a connection whose step has failed or was dropped is closed, so nothing that
+        // is left open here outlives it.
+        conn.batch_execute(BEGIN).await?;
+        let rows = diesel::sql_query(sql)
+            .bind::<Text, _>(base)
+            .bind::<Text, _>(tick)
+            .bind::<Text, _>(lo_xid)
+            .bind::<Text, _>(lo_seq)
+            .bind::<Text, _>(hi_xid)
+            .bind::<Text, _>(hi_seq)
+            .bind::<BigInt, _>(claim.batch.0)
+            .prepared()
+            .load::<EventRow>(conn)
+            .await?;
+        conn.batch_execute("COMMIT").await?;
+        Ok(Some(rows.into_iter().map(StoredEvent::from).collect()))
     }
 }

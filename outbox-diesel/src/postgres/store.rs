@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::connections::Connections;
 use super::floors::Floors;
+use super::prepared::Prepare;
 use super::read::Reading;
 use super::rows::{Count, Flag, PlanRow};
 use super::setup;
@@ -193,6 +194,7 @@ impl Store for PostgresStore {
                     .bind::<Integer, _>(i32::try_from(request.rows_max).unwrap_or(i32::MAX))
                     .bind::<BigInt, _>(i64::try_from(request.bytes_max).unwrap_or(i64::MAX))
                     .bind::<Integer, _>(i32::try_from(request.batches_max).unwrap_or(i32::MAX))
+                    .prepared()
                     .get_result(conn)
                     .await
             })
@@ -244,6 +246,7 @@ impl Store for PostgresStore {
                 .bind::<SqlUuid, _>(claim.owner)
                 .bind::<Integer, _>(claim.attempt)
                 .bind::<Integer, _>(no)
+                .prepared()
                 .get_result(conn)
                 .await
         })
@@ -256,6 +259,7 @@ impl Store for PostgresStore {
                 .bind::<BigInt, _>(claim.batch.0)
                 .bind::<SqlUuid, _>(claim.owner)
                 .bind::<Integer, _>(claim.attempt)
+                .prepared()
                 .get_result(conn)
                 .await
         })
@@ -273,6 +277,7 @@ impl Store for PostgresStore {
                 .bind::<SqlUuid, _>(claim.owner)
                 .bind::<Integer, _>(claim.attempt)
                 .bind::<Text, _>(interval(lease))
+                .prepared()
                 .get_result(conn)
                 .await
         })
@@ -298,7 +303,7 @@ impl Store for PostgresStore {
         let pruned: Count = self
             .step("prune", async |conn| {
                 let call = self.sql("SELECT outbox_prune($1::interval)::bigint AS count");
-                call.bind::<Text, _>(interval(keep)).get_result(conn).await
+                call.bind::<Text, _>(interval(keep)).prepared().get_result(conn).await
             })
             .await?;
         Ok(pruned.count.unsigned_abs())
