@@ -24,8 +24,14 @@ pub const WAIT_MAX: Duration = Duration::from_secs(86_400);
 /// The longest time to keep delivered events.
 const KEEP_MAX: Duration = Duration::from_secs(10 * 366 * 86_400);
 
-/// How many batches one call seals at most: one durable commit for all of them.
-const PLAN_BATCHES: u32 = 20;
+/// How many events one call seals at most, in batches of the largest size: one durable commit for all of them, which takes
+/// about a tenth of a second.
+const PLAN_ROWS: u32 = 100_000;
+/// How many batches one call seals at most.
+const PLAN_BATCHES_MAX: u32 = 500;
+/// How many batches are in flight at once, unless something else is asked for: while one is delivered, the next is read
+/// (measured: a fifth more events per second on two cores; a third one gains nothing).
+const WORKERS: u32 = 2;
 /// How often settled events are pruned.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(5);
 /// How often a batch is claimed before a part is parked whose failure the sink does not know, or which is its surroundings'
@@ -54,7 +60,8 @@ pub struct RelayOptions {
     pub(crate) retry_min: Duration,
     pub(crate) retry_max: Duration,
     pub(crate) retry_parked: Duration,
-    pub(crate) workers: u32,
+    /// None: as many as is good.
+    pub(crate) workers: Option<u32>,
     pub(crate) ordered: bool,
     pub(crate) event_types: Option<Vec<String>>,
     pub(crate) start: RouteStart,
@@ -76,7 +83,7 @@ impl Default for RelayOptions {
             retry_min: Duration::from_millis(500),
             retry_max: Duration::from_secs(60),
             retry_parked: Duration::from_secs(60),
-            workers: 1,
+            workers: None,
             ordered: false,
             event_types: None,
             start: RouteStart::Oldest,
@@ -132,7 +139,7 @@ impl RelayOptions {
             retry_min: duration("OUTBOX_RETRY_MIN", default.retry_min)?,
             retry_max: duration("OUTBOX_RETRY_MAX", default.retry_max)?,
             retry_parked: duration("OUTBOX_RETRY_PARKED", default.retry_parked)?,
-            workers: vars.parse("OUTBOX_WORKERS")?.unwrap_or(default.workers),
+            workers: vars.parse("OUTBOX_WORKERS")?,
             ordered: vars.parse("OUTBOX_ORDERED")?.unwrap_or(default.ordered),
             event_types: vars.text("OUTBOX_EVENT_TYPES").map(|types| {
                 types.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
@@ -194,9 +201,9 @@ impl RelayOptions {
             "needs OUTBOX_RETRY_MIN to 1day".into(),
         )?;
         rule((ms..=WAIT_MAX).contains(&self.retry_parked), "OUTBOX_RETRY_PARKED", "needs 1ms to 1day".into())?;
-        rule((1..=WORKERS_MAX).contains(&self.workers), "OUTBOX_WORKERS", format!("needs 1 to {WORKERS_MAX}"))?;
+        rule((1..=WORKERS_MAX).contains(&self.workers()), "OUTBOX_WORKERS", format!("needs 1 to {WORKERS_MAX}"))?;
         rule(
-            !self.ordered || self.workers == 1,
+            !self.ordered || self.workers() == 1,
             "OUTBOX_WORKERS",
             "needs 1 with OUTBOX_ORDERED: one batch is in flight".into(),
         )?;
@@ -207,6 +214,11 @@ impl RelayOptions {
         )?;
         rule(self.keep_delivered <= KEEP_MAX, "OUTBOX_KEEP_DELIVERED", "needs at most 10years".into())?;
         self.limits.check()
+    }
+
+    /// How many batches are in flight at once.
+    pub(crate) fn workers(&self) -> u32 {
+        self.workers.unwrap_or(if self.ordered { 1 } else { WORKERS })
     }
 
     pub(crate) fn route_spec(&self) -> RouteSpec {
@@ -225,7 +237,7 @@ impl RelayOptions {
             linger: if self.once { Duration::ZERO } else { self.linger },
             rows_max: self.batch_rows_max,
             bytes_max: self.batch_bytes_max,
-            batches_max: PLAN_BATCHES,
+            batches_max: (PLAN_ROWS / self.batch_rows_max).clamp(1, PLAN_BATCHES_MAX),
         }
     }
 
@@ -265,7 +277,7 @@ mod tests {
             ("OUTBOX_RETRY_MIN", "7ms", RelayOptions { retry_min: Duration::from_millis(7), ..default() }),
             ("OUTBOX_RETRY_MAX", "7m", RelayOptions { retry_max: Duration::from_secs(420), ..default() }),
             ("OUTBOX_RETRY_PARKED", "7s", RelayOptions { retry_parked: Duration::from_secs(7), ..default() }),
-            ("OUTBOX_WORKERS", "7", RelayOptions { workers: 7, ..default() }),
+            ("OUTBOX_WORKERS", "7", RelayOptions { workers: Some(7), ..default() }),
             ("OUTBOX_ORDERED", "true", RelayOptions { ordered: true, ..default() }),
             (
                 "OUTBOX_EVENT_TYPES",

@@ -245,10 +245,12 @@ impl<S: Store> RelayBuilder<S> {
         self
     }
 
-    /// How many batches are in flight at once. Default 1. More share the work and the order is given up sooner.
+    /// How many batches are in flight at once. Default 2, so that one is read while another is delivered; 1 on an ordered route. More
+    /// hold more in memory and rarely gain anything; with 1, batches go out in the order in which they were sealed, unless one
+    /// of them fails.
     #[must_use]
     pub fn workers(mut self, workers: u32) -> Self {
-        self.options.workers = workers;
+        self.options.workers = Some(workers);
         self
     }
 
@@ -348,7 +350,7 @@ impl<S: Store> RelayBuilder<S> {
         let (phase, _) = watch::channel(Phase::Running);
         let counters = Arc::<Counters>::default();
         let mut workers = JoinSet::new();
-        for no in 0..self.options.workers {
+        for no in 0..self.options.workers() {
             let worker = Worker {
                 store: self.store.clone(),
                 sink: Arc::clone(&sink),
@@ -368,7 +370,7 @@ impl<S: Store> RelayBuilder<S> {
         for forward in self.forwarders {
             forwarder.spawn(forward);
         }
-        tracing::info!(route = %self.options.route, workers = self.options.workers, "relay started");
+        tracing::info!(route = %self.options.route, workers = self.options.workers(), "relay started");
         Ok(Relay { phase, workers, failed: None, _forwarder: forwarder, counters, wake: self.wake })
     }
 }

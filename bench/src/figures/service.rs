@@ -26,7 +26,7 @@ const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRA
 /// A database with the service's tables and an outbox.
 pub(crate) enum Service {
     Postgres { url: String, process: Option<u32> },
-    MariaDb { database: MySqlDatabase, server: PrivateMariaDb },
+    MariaDb { database: MySqlDatabase, server: Box<PrivateMariaDb> },
     Sqlite { file: SqliteFile },
 }
 
@@ -40,7 +40,7 @@ pub(crate) enum Connection {
 impl Service {
     /// One of each kind, with real settings.
     pub(crate) async fn all(place: &Place) -> Result<[Self; 3]> {
-        let server = PrivateMariaDb::start().await;
+        let server = Box::new(PrivateMariaDb::start().await);
         let database = MySqlDatabase::create_at(server.url()).await;
         let all = [
             Self::Postgres { url: place.postgres.url().to_owned(), process: place.postgres.process() },
@@ -98,11 +98,11 @@ impl Service {
         }
     }
 
-    /// Takes away what was written so far.
+    /// Takes away what was written so far. Not by TRUNCATE on MariaDB, which begins to count anew.
     pub(crate) async fn empty(&self) -> Result<()> {
         let sql = match self {
             Self::Postgres { .. } => ["TRUNCATE outbox_event", "TRUNCATE bench_order"],
-            Self::MariaDb { .. } => ["TRUNCATE TABLE outbox_event", "TRUNCATE TABLE bench_order"],
+            Self::MariaDb { .. } => ["DELETE FROM outbox_event", "DELETE FROM bench_order"],
             Self::Sqlite { .. } => ["DELETE FROM outbox_event", "DELETE FROM bench_order"],
         };
         for sql in sql {
