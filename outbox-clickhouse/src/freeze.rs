@@ -1,5 +1,6 @@
 //! Deciding how a part will be sent: which host, which statement, and what the server looked like before.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -47,7 +48,12 @@ impl ClickHouseSink {
                 format!("{} rows are more than one block of {ROWS_MAX}: lower OUTBOX_BATCH_ROWS_MAX", events.len());
             return Err(SinkError::stop("freeze", message));
         }
-        if let Some(stored) = events.iter().find(|stored| self.schemas.lack(stored)) {
+        // Each type and version is asked about once.
+        let mut asked = HashSet::new();
+        let lacking = events.iter().find(|stored| {
+            asked.insert((stored.event.event_type.as_str(), stored.event.version)) && self.schemas.lack(stored)
+        });
+        if let Some(stored) = lacking {
             // The relay looks whether it is registered by now. Sent by an older version's columns, its rows would be refused for
             // fields that nobody knows, and be held as dead.
             let (name, version) = (&stored.event.event_type, stored.event.version);

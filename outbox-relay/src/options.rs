@@ -237,7 +237,7 @@ impl RelayOptions {
             linger: if self.once { Duration::ZERO } else { self.linger },
             rows_max: self.batch_rows_max,
             bytes_max: self.batch_bytes_max,
-            batches_max: (PLAN_ROWS / self.batch_rows_max).clamp(1, PLAN_BATCHES_MAX),
+            batches_max: (PLAN_ROWS / self.batch_rows_max.max(1)).clamp(1, PLAN_BATCHES_MAX),
         }
     }
 
