@@ -8,7 +8,7 @@ use std::process::Command;
 use crate::cargo::{self, cargo};
 use crate::error::Result;
 use crate::interrupt::foreground;
-use crate::programs::Programs;
+use crate::programs::{Pooler, Programs};
 use crate::stack::{Service, Stack};
 
 #[derive(clap::Args)]
@@ -30,7 +30,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     // No server of ours: the program starts its own, with real settings.
     let stack = Stack::up(&[])?;
-    Programs::provide(&Service::ALL, &stack.helpers)?;
+    Programs::provide(&Service::ALL, Pooler::NotNeeded, &stack.helpers)?;
     foreground(&mut cargo(&["build", "--quiet", "--release", "--package", "outbox-bench"]))?;
     let mut bench = Command::new(cargo::bin_dir()?.with_file_name("release").join("outbox-bench"));
     bench.envs(stack.env()).args(&args.what);
