@@ -20,7 +20,8 @@ pub(crate) struct Row {
 /// Ids grow as UUIDv7 do. The payload compresses to about a half, as business data does.
 pub(crate) fn row(n: u64) -> Row {
     let mut rng = fastrand::Rng::with_seed(n);
-    let id = Uuid::from_u64_pair(0x0190_0000_0000_7000 + ((n / 1000) << 16), (n << 32 | u64::from(rng.u32(..))) | 1 << 63);
+    let id =
+        Uuid::from_u64_pair(0x0190_0000_0000_7000 + ((n / 1000) << 16), (n << 32 | u64::from(rng.u32(..))) | 1 << 63);
     let mut payload = format!(r#"{{"order":{n},"account":{},"note":""#, rng.u32(..1000));
     while payload.len() < PAYLOAD_BYTES - 2 {
         payload.push(char::from(b'a' + rng.u8(..16)));

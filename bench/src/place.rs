@@ -134,7 +134,8 @@ impl Place {
 
     /// Waits until no other client is connected.
     pub(crate) async fn alone(&self) -> Result<()> {
-        let sql = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
+        let sql =
+            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
         while self.client.query_one(sql, &[]).await?.get::<_, i64>(0) > 0 {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }

@@ -18,7 +18,8 @@ impl Report {
 
     /// One table.
     pub(crate) fn markdown(&self) -> String {
-        let mut text = String::from("| figure | median | min | max | unit | target | reached |\n|---|--:|--:|--:|---|---|---|\n");
+        let mut text =
+            String::from("| figure | median | min | max | unit | target | reached |\n|---|--:|--:|--:|---|---|---|\n");
         for figure in &self.0 {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "{}", line(figure));

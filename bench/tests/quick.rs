@@ -47,7 +47,8 @@ fn every_figure_comes_out() {
     let ran = bench.args(["--quick", "--json"]).arg(&json).output().expect("it starts");
     let (out, err) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
     assert!(matches!(ran.status.code(), Some(0 | 1)), "2 is a failure of the harness:\n{err}");
-    let figures: Vec<Figure> = serde_json::from_slice(&std::fs::read(json).expect("a file")).expect("a list of figures");
+    let figures: Vec<Figure> =
+        serde_json::from_slice(&std::fs::read(json).expect("a file")).expect("a list of figures");
     for Figure { figure, value, min, max, unit, target, reached } in &figures {
         assert!(value.is_finite() && min <= value && value <= max, "{figure}: {min} {value} {max}");
         assert!(!unit.is_empty(), "{figure}");

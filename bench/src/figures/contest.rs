@@ -26,10 +26,25 @@ pub(crate) enum Peer {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Task {
     /// So many relays drain an outbox.
-    Relays { prefix: &'static str, relays: usize, workers: Option<u32>, rows: u32, into_clickhouse: bool, old_snapshot: bool },
+    Relays {
+        prefix: &'static str,
+        relays: usize,
+        workers: Option<u32>,
+        rows: u32,
+        into_clickhouse: bool,
+        old_snapshot: bool,
+    },
     /// So many hand-written deliverers drain a queue.
-    Peers { peer: Peer, count: usize, rows: i64, into_clickhouse: bool },
-    Limit { limit: Limit, rows: i64 },
+    Peers {
+        peer: Peer,
+        count: usize,
+        rows: i64,
+        into_clickhouse: bool,
+    },
+    Limit {
+        limit: Limit,
+        rows: i64,
+    },
 }
 
 /// One that is compared, and what it did in each round.

@@ -73,7 +73,9 @@ fn contestants(size: &Size) -> Vec<Contestant> {
     all.push(peer("lease column", Peer::Lease, 1, 10_000, false, size.peers));
     for into_clickhouse in [true, false] {
         for rows in ROWS {
-            all.extend(RELAYS.map(|count| relays(rows, count, into_clickhouse)).into_iter().skip((rows == 10_000).into()));
+            all.extend(
+                RELAYS.map(|count| relays(rows, count, into_clickhouse)).into_iter().skip((rows == 10_000).into()),
+            );
         }
     }
     all
@@ -91,10 +93,7 @@ fn costs(contestant: &Contestant, report: &mut Report) {
     add("/CPU, own", contestant.tally(|ran| ran.per_million(ran.own)), "s per million");
 }
 
-fn ratios<'a>(
-    find: impl Fn(&str) -> std::result::Result<&'a Contestant, String>,
-    report: &mut Report,
-) -> Result<()> {
+fn ratios<'a>(find: impl Fn(&str) -> std::result::Result<&'a Contestant, String>, report: &mut Report) -> Result<()> {
     let mut ratio = |name: &str, this: &str, that: &str, target: f64| -> Result<()> {
         let ratio = find(this)?.rate().over(&find(that)?.rate());
         report.add(Figure::new(name, &ratio, "ratio").target(Target::AtLeast(target)));

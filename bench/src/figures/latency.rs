@@ -123,7 +123,8 @@ impl Seen {
         let tally = |seen: &Mutex<HashMap<Uuid, Instant>>| {
             let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
             // It may be seen before the committing task gets to look at the time.
-            let ms = |(id, at): &(Uuid, Instant)| Some(seen.get(id)?.saturating_duration_since(*at).as_secs_f64() * 1e3);
+            let ms =
+                |(id, at): &(Uuid, Instant)| Some(seen.get(id)?.saturating_duration_since(*at).as_secs_f64() * 1e3);
             committed.iter().filter_map(ms).collect()
         };
         (tally(&self.claimed), tally(&self.answered))

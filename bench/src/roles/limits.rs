@@ -38,7 +38,9 @@ pub(super) async fn play(url: &str, events: i64, rows: i64, limit: Limit, to: At
             go().await?;
             for start in starts {
                 let end = start + rows;
-                let sql = format!("COPY (SELECT payload FROM bench_body WHERE seq > {start} AND seq <= {end} ORDER BY seq) TO STDOUT BINARY");
+                let sql = format!(
+                    "COPY (SELECT payload FROM bench_body WHERE seq > {start} AND seq <= {end} ORDER BY seq) TO STDOUT BINARY"
+                );
                 let mut chunks = std::pin::pin!(postgres.copy_out(&sql).await?);
                 while chunks.try_next().await?.is_some() {}
             }

@@ -56,7 +56,12 @@ pub(super) async fn play(
 }
 
 async fn drain(store: impl Store, route: &str, rows: u32, workers: Option<u32>, to: To) -> Result<u64> {
-    let relay = Relay::builder(store).route(route).batch_rows(rows.min(100)).batch_rows_max(rows).batch_bytes_max(64 << 20).once();
+    let relay = Relay::builder(store)
+        .route(route)
+        .batch_rows(rows.min(100))
+        .batch_rows_max(rows)
+        .batch_bytes_max(64 << 20)
+        .once();
     let relay = match workers {
         Some(workers) => relay.workers(workers),
         None => relay,

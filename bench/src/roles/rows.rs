@@ -11,7 +11,8 @@ use crate::Result;
 use crate::data::TABLE;
 
 /// What is read, in the order in which [`Delivery::insert`] expects it.
-pub(super) const COLUMNS: &str = "q.seq, q.id, q.event_type, q.occurred_at, q.environment, q.payload, q.version, q.key, q.headers";
+pub(super) const COLUMNS: &str =
+    "q.seq, q.id, q.event_type, q.occurred_at, q.environment, q.payload, q.version, q.key, q.headers";
 
 #[derive(Row, Serialize)]
 struct LogRow<'a> {
