@@ -126,10 +126,10 @@ mod tests {
             ("toStartOfHour(`event_date_time`)", "2026-03-02T00:59:59Z", "2026-03-02T01:00:00Z"),
         ] {
             let key = PartitionKey::parse(key).expect(key);
-            let first = event("2026-03-02T00:00:00Z", "a");
-            let first = key.of(&first);
-            assert_eq!(first, key.of(&event(same, "b")), "{key:?}");
-            assert_ne!(first, key.of(&event(other, "a")), "{key:?}");
+            let (first, same, other) = (event("2026-03-02T00:00:00Z", "a"), event(same, "b"), event(other, "a"));
+            assert_eq!(key.of(&first), key.of(&same), "{key:?}");
+            assert_ne!(key.of(&first), key.of(&other), "{key:?}");
+            assert!(key.is_same(&first, &same) && !key.is_same(&first, &other), "{key:?}");
         }
     }
 
