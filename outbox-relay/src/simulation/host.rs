@@ -89,6 +89,7 @@ impl Host {
             counters: Arc::default(),
             last_alarm: String::new(),
             full: false,
+            running: Arc::default(),
         }
     }
 }
