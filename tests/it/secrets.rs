@@ -308,6 +308,8 @@ where
     seen.add("debug", &format!("{:?}", store().status().await.expect("it answers")));
     dump(&mut conn, &seen).await;
     relay.stop(Grace::secs(10)).await.expect("it stops");
+    // Before this test's own client reads what is in the tables, and logs what it reads.
+    seen.add("log", &String::from_utf8_lossy(&log.lock().expect("nothing panics in between")));
 
     for table in ["event_log", "port_refused"] {
         let rows = clickhouse.query(format!("SELECT * FROM {table} FORMAT TSVRaw")).await;
@@ -315,7 +317,6 @@ where
         seen.add("clickhouse", &format!("{rows}\n{made}"));
     }
     seen.add("clickhouse", &clickhouse.query("SELECT * FROM system.errors FORMAT TSVRaw").await);
-    seen.add("log", &String::from_utf8_lossy(&log.lock().expect("nothing panics in between")));
 
     let all = seen.all();
     for (place, found) in [

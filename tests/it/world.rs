@@ -162,6 +162,12 @@ impl World {
         .expect("the relay starts")
     }
 
+    /// Starts a relay in this process whose first claim of a batch is its only one, however slow the machine.
+    pub(crate) async fn patient_relay(&self) -> Relay {
+        let relay = self.configured(Relay::builder(self.sqlite())).lease(Duration::from_secs(600));
+        relay.start().await.expect("the relay starts")
+    }
+
     /// Starts a relay in this process that keeps what it has delivered.
     pub(crate) async fn relay_that_keeps(&self, keep: Duration) -> Relay {
         let relay = self.configured(Relay::builder(self.postgres().await)).keep_delivered(keep);
