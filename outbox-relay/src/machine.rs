@@ -415,8 +415,8 @@ impl Machine {
             return Command::Claim;
         }
         self.backlog = false;
-        let last = self.policy.once && self.policy.prune_interval.is_some();
-        if last || self.prune_is_due(now) { Command::Prune } else { self.idle() }
+        // At the end each worker looks: whichever settled last comes after all that was settled.
+        if self.policy.once || self.prune_is_due(now) { Command::Prune } else { self.idle() }
     }
 
     fn idle(&mut self) -> Command {

@@ -349,7 +349,7 @@ impl<S: Store> RelayBuilder<S> {
         sink.check().await.map_err(RelayError::Sink)?;
         let (phase, _) = watch::channel(Phase::Running);
         let counters = Arc::<Counters>::default();
-        let (mut workers, running) = (JoinSet::new(), Arc::default());
+        let mut workers = JoinSet::new();
         for no in 0..self.options.workers() {
             let worker = Worker {
                 store: self.store.clone(),
@@ -363,11 +363,9 @@ impl<S: Store> RelayBuilder<S> {
                 counters: Arc::clone(&counters),
                 last_alarm: String::new(),
                 full: false,
-                running: Arc::clone(&running),
             };
             workers.spawn(worker.run());
         }
-        drop(running);
         let mut forwarder = JoinSet::new();
         for forward in self.forwarders {
             forwarder.spawn(forward);

@@ -48,22 +48,10 @@ pub(crate) struct Worker<S, C> {
     pub(crate) last_alarm: String,
     /// Whether the outbox was over its limits at the last look.
     pub(crate) full: bool,
-    /// Shared by the workers of a relay: who holds the last one is the last that runs.
-    pub(crate) running: Arc<()>,
 }
 
 impl<S: Store, C: Clock> Worker<S, C> {
     pub(crate) async fn run(mut self) -> Exit {
-        let exit = self.work().await;
-        let running = std::mem::take(&mut self.running);
-        // What another worker settled after the one that prunes had looked for the last time.
-        if self.options.once && Arc::into_inner(running).is_some() && *self.phase.borrow() != Phase::Aborting {
-            self.prune().await;
-        }
-        exit
-    }
-
-    async fn work(&mut self) -> Exit {
         let mut fact = Fact::Started;
         loop {
             if *self.phase.borrow() >= Phase::Finishing {
@@ -84,15 +72,6 @@ impl<S: Store, C: Clock> Worker<S, C> {
                     }
                 }
             };
-        }
-    }
-
-    /// A failure is not worth stopping for: delivery goes on, and the next time is soon.
-    async fn prune(&self) {
-        match self.store.prune(self.options.keep_delivered).await {
-            Ok(0) => {}
-            Ok(pruned) => tracing::debug!(pruned, "pruned"),
-            Err(error) => tracing::error!(%error, "cannot prune: settled events pile up"),
         }
     }
 
@@ -128,7 +107,12 @@ impl<S: Store, C: Clock> Worker<S, C> {
                 self.told(planned, Fact::Planned)
             }
             Command::Prune => {
-                self.prune().await;
+                // Not worth stopping for: delivery goes on, and the next time is soon.
+                match self.store.prune(self.options.keep_delivered).await {
+                    Ok(0) => {}
+                    Ok(pruned) => tracing::debug!(pruned, "pruned"),
+                    Err(error) => tracing::error!(%error, "cannot prune: settled events pile up"),
+                }
                 self.look_at_limits().await;
                 Fact::Pruned
             }

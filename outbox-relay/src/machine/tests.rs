@@ -339,6 +339,13 @@ fn once_ends_when_drained_and_says_what_was_left() {
     assert!(matches!(drained.step(Fact::Planned(Planned::default()), at(0)), Command::Prune));
     assert!(matches!(drained.step(Fact::Pruned, at(0)), Command::Exit(Exit::Done)));
 
+    // The worker that prunes may have ended before this one settled.
+    let mut other = Machine::new(Policy { once: true, prune_interval: None, ..policy() }, 7);
+    assert!(matches!(other.step(Fact::Started, at(0)), Command::Claim));
+    assert!(matches!(other.step(Fact::Claimed { claim: None, asked: at(0) }, at(0)), Command::Plan));
+    assert!(matches!(other.step(Fact::Planned(Planned::default()), at(0)), Command::Prune));
+    assert!(matches!(other.step(Fact::Pruned, at(0)), Command::Exit(Exit::Done)));
+
     let mut failing = Machine::new(Policy { once: true, ..policy() }, 7);
     claimed(&mut failing, claim(1, vec![]));
     failing.step(Fact::Read(vec![event("a")]), at(0));

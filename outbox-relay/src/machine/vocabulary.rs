@@ -28,7 +28,7 @@ pub(crate) struct Policy {
     pub poll_interval: Duration,
     /// Whether the route is delivered in order.
     pub ordered: bool,
-    /// How often to prune; None: this worker does not.
+    /// How often to prune; None: this worker does not, but at the end of a drain.
     pub prune_interval: Option<Duration>,
     /// Drain and exit.
     pub once: bool,

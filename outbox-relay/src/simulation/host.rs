@@ -89,7 +89,6 @@ impl Host {
             counters: Arc::default(),
             last_alarm: String::new(),
             full: false,
-            running: Arc::default(),
         }
     }
 }
