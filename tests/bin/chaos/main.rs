@@ -15,6 +15,7 @@ mod faults;
 mod mysql;
 mod place;
 mod postgres;
+mod producer;
 mod relays;
 mod sabotage;
 mod sends;
