@@ -7,7 +7,7 @@ use outbox_core::SinkError;
 use crate::TableName;
 use crate::definition::{ColumnRow, Definition, Table, TableRow, View};
 use crate::server::Server;
-use crate::sql::text;
+use crate::sql::{text, unquoted};
 use crate::views::{Target, view_target};
 
 /// Whom a question about system tables is put to.
@@ -181,20 +181,11 @@ fn distributed(table: &Table) -> Option<(String, TableName)> {
 
 /// An argument of an engine: a quoted text, or a word.
 fn argument(text: &str) -> Option<(String, &str)> {
-    let Some(quoted) = text.strip_prefix('\'') else {
-        let end = text.find([',', ')'])?;
-        return Some((text[..end].trim().to_owned(), &text[end..]));
-    };
-    let mut name = String::new();
-    let mut chars = quoted.char_indices();
-    while let Some((at, char)) = chars.next() {
-        match char {
-            '\\' => name.push(chars.next()?.1),
-            '\'' => return Some((name, &quoted[at + 1..])),
-            char => name.push(char),
-        }
+    if text.starts_with('\'') {
+        return unquoted(text, '\'');
     }
-    None
+    let end = text.find([',', ')'])?;
+    Some((text[..end].trim().to_owned(), &text[end..]))
 }
 
 #[cfg(test)]

@@ -48,6 +48,21 @@ fn quoted(text: &str, quote: char) -> String {
     quoted
 }
 
+/// Reads back what is quoted at the beginning of `text`, and gives what follows. None: it is not quoted so, or never ends.
+pub(crate) fn unquoted(text: &str, quote: char) -> Option<(String, &str)> {
+    let text = text.strip_prefix(quote)?;
+    let mut name = String::new();
+    let mut chars = text.char_indices();
+    while let Some((at, char)) = chars.next() {
+        match char {
+            '\\' => name.push(chars.next()?.1),
+            char if char == quote => return Some((name, &text[at + 1..])),
+            char => name.push(char),
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,5 +72,14 @@ mod tests {
         assert_eq!(TableName::new("db", "event_log").to_string(), "`db`.`event_log`");
         assert_eq!(TableName::new("my db", "a`; DROP\\").to_string(), r"`my db`.`a\`; DROP\\`");
         assert_eq!(text(r"it's \"), r"'it\'s \\'");
+    }
+
+    #[test]
+    fn what_is_quoted_reads_back() {
+        for (text, quote) in [("a`; DROP\\", '`'), (r"it's \", '\''), ("", '`')] {
+            let rest = format!("{}, more", quoted(text, quote));
+            assert_eq!(unquoted(&rest, quote), Some((text.to_owned(), ", more")));
+        }
+        assert_eq!((unquoted("bare", '`'), unquoted("`open", '`'), unquoted(r"`open\", '`')), (None, None, None));
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::TableName;
 use crate::definition::TableRow;
+use crate::sql::unquoted;
 
 #[derive(Debug, PartialEq)]
 pub(crate) enum Target {
@@ -47,20 +48,11 @@ pub(crate) fn qualified(text: &str) -> Option<(Vec<String>, &str)> {
 }
 
 fn identifier(text: &str) -> Option<(String, &str)> {
-    let Some(quoted) = text.strip_prefix('`') else {
-        let end = text.find(|char: char| !char.is_alphanumeric() && char != '_').unwrap_or(text.len());
-        return (end > 0).then(|| (text[..end].to_owned(), &text[end..]));
-    };
-    let mut name = String::new();
-    let mut chars = quoted.char_indices();
-    while let Some((at, char)) = chars.next() {
-        match char {
-            '\\' => name.push(chars.next()?.1),
-            '`' => return Some((name, &quoted[at + 1..])),
-            char => name.push(char),
-        }
+    if text.starts_with('`') {
+        return unquoted(text, '`');
     }
-    None
+    let end = text.find(|char: char| !char.is_alphanumeric() && char != '_').unwrap_or(text.len());
+    (end > 0).then(|| (text[..end].to_owned(), &text[end..]))
 }
 
 #[cfg(test)]
