@@ -10,6 +10,7 @@ mod cpu;
 mod data;
 mod figure;
 mod figures;
+mod memory;
 mod place;
 mod race;
 mod report;

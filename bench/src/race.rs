@@ -7,7 +7,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::place::Place;
 use crate::roles::{DONE, Done, READY, Role};
-use crate::{Result, cpu};
+use crate::{Result, cpu, memory};
 
 /// What one measurement has found.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,6 +21,8 @@ pub(crate) struct Ran {
     pub(crate) wal: f64,
     pub(crate) dead: f64,
     pub(crate) allocations: f64,
+    /// The most memory that one of those that were measured had, in MiB.
+    pub(crate) memory: f64,
 }
 
 impl Ran {
@@ -77,6 +79,10 @@ impl Player {
         self.child.id().map_or(0.0, cpu::seconds)
     }
 
+    fn memory(&self) -> f64 {
+        self.child.id().and_then(memory::peak).unwrap_or(f64::NAN)
+    }
+
     async fn end(mut self) -> Result<()> {
         drop(self.input);
         self.child.wait().await?;
@@ -127,6 +133,7 @@ pub(crate) async fn run_over(place: &Place, database: Option<u32>, roles: &[Role
         ran.seconds = ran.seconds.max(done.seconds);
     }
     ran.own = players.iter().map(Player::cpu).sum::<f64>() - own;
+    ran.memory = players.iter().map(Player::memory).fold(0.0, f64::max);
     for player in players {
         player.end().await?;
     }

@@ -15,6 +15,7 @@ use crate::observe::Watched;
 use crate::partition::PartitionKey;
 use crate::report::{Finding, Severity};
 use crate::server::Server;
+use crate::settings::EnsureTable;
 use crate::shape::shape;
 use crate::sink::ClickHouseSink;
 use crate::statement::{self, Mark, ROWS_MAX, Statement};
@@ -106,7 +107,7 @@ impl ClickHouseSink {
         for server in self.hosts.in_order() {
             let found = match self.known.definition(table, &server.address) {
                 Some(definition) => Ok(definition),
-                None => self.look_up("freeze", server, table, schemas).await,
+                None => self.make_fit_and_look_up(server, table, schemas).await,
             };
             match found {
                 Ok(definition) => {
@@ -118,6 +119,21 @@ impl ClickHouseSink {
             }
         }
         Err(last.unwrap_or_else(|| SinkError::stop("freeze", "no host is named")))
+    }
+
+    /// A table that the start did not know of yet is made fit, as far as the settings allow, when the first part for it comes.
+    async fn make_fit_and_look_up(
+        &self,
+        server: &Server,
+        table: &TableName,
+        schemas: &[Arc<SchemaRecord>],
+    ) -> Result<Arc<Definition>, SinkError> {
+        let ensure = self.settings().ensure;
+        // Of a table that no known event is bound for, nobody can say yet whether it has a column per field.
+        if let Some(bound) = self.schemas_bound_for(table).filter(|_| ensure != EnsureTable::Check) {
+            server.ensure("freeze", table, &bound, ensure).await?;
+        }
+        self.look_up("freeze", server, table, schemas).await
     }
 
     /// Asks the server what the table looks like, and keeps the answer.
@@ -132,9 +148,15 @@ impl ClickHouseSink {
         let Some(definition) = server.definition(operation, table).await? else {
             let Finding { text, mend, .. } = server.missing(table, schemas);
             let mend = mend.map(|mend| format!(", or run\n{mend}")).unwrap_or_default();
+            let set = match self.settings().ensure {
+                EnsureTable::Check => "set OUTBOX_CLICKHOUSE_CREATE_TABLE=true",
+                // Asked to make tables, the sink made none: it does not know what this one should look like.
+                EnsureTable::Create | EnsureTable::AddColumns => {
+                    "register its events (Relay::builder(..).schema::<..>()), so that it can be made"
+                }
+            };
             let message = format!(
-                "{text}: set OUTBOX_CLICKHOUSE_CREATE_TABLE=true, or name another one in CLICKHOUSE_EVENT_LOG_TABLE and \
-                 CLICKHOUSE_DATABASE{mend}"
+                "{text}: {set}, or name another one in CLICKHOUSE_EVENT_LOG_TABLE and CLICKHOUSE_DATABASE{mend}"
             );
             return Err(SinkError::stop(operation, message));
         };

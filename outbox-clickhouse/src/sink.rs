@@ -122,6 +122,18 @@ impl ClickHouseSink {
         }
     }
 
+    /// The schemas of the layout `columns` of what is bound for this table; none when no known event is. The event log takes
+    /// what nobody registered.
+    pub(crate) fn schemas_bound_for(&self, table: &TableName) -> Option<Vec<Arc<SchemaRecord>>> {
+        let mut bound = (*table == self.event_log_table()).then(Vec::new);
+        for (name, schemas) in self.schemas.tables() {
+            if self.settings().table(&name) == *table {
+                bound.get_or_insert_default().extend(schemas);
+            }
+        }
+        bound
+    }
+
     pub(crate) fn exactly_once(&self) -> bool {
         self.settings().delivery == Delivery::ExactlyOnce
     }

@@ -28,7 +28,9 @@ pub(crate) async fn measure(place: &Place, size: &Size, report: &mut Report) -> 
         }
     }
     for contestant in [&small, &usual, &large, &young, &old] {
-        report.add(Figure::new(&contestant.name, &contestant.rate(), "events/s"));
+        let (name, memory) = (&contestant.name, contestant.tally(|ran| ran.memory));
+        report.add(Figure::new(name, &contestant.rate(), "events/s"));
+        report.add(Figure::new(format!("{name}/memory of the relay, peak"), &memory, "MiB"));
     }
     let ratio = large.rate().over(&small.rate());
     let name = format!("rate at {} over {} events", size.large, size.small);

@@ -127,6 +127,43 @@ fn registered() -> SchemaRecord {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_the_start_did_not_know_of_is_made_when_its_first_part_comes() {
+    let world = World::new(Kind::Sqlite).await;
+    world.sqlite().register(&[registered()]).await.expect("registers");
+    // Nobody registered what goes to the event log.
+    insert(&world, "event_log", 10, "'{}'").await;
+    let mut once = Process::spawn(world.command(&["run", "--once"]));
+    assert!(once.wait().await.success(), "{:?}", once.output());
+    assert_eq!(world.clickhouse.query("SELECT count(), uniqExact(event_id) FROM event_log").await, "10\t10");
+
+    // Registered while the relay runs, with a table that is not there yet.
+    let mut command = world.command(&["run"]);
+    command.env("OUTBOX_RETRY_PARKED", "100ms");
+    let mut relay = Process::spawn(command);
+    relay.wait_line(|line| line.contains("relay started")).await;
+    let exists = async |table: &str| world.clickhouse.query(format!("EXISTS TABLE {table}")).await;
+    let event = |table: &str, number: u32| {
+        format!(
+            "INSERT INTO outbox_event (id, event_type, version, occurred_at, environment, destination, payload, bytes) VALUES \
+             ('0199bbbb-0000-7000-8000-00000000000{number}', '{table}', 1, 1700000000000000, 'test', '{table}', '{{\"visits\":1}}', 100)"
+        )
+    };
+    world.conn().await.execute(&event("visits", 1)).await;
+    eventually("it is parked", async || world.route_status().await.parked_batches == 1).await;
+    // Whether it has a column per field, nobody has said: a table of the wrong layout would be worse than none.
+    assert_eq!(exists("visits").await, "0");
+    relay.wait_line(|line| line.contains("register its events")).await;
+    let mut visits = registered();
+    visits.event_type = "visits".into();
+    visits.table = "visits".into();
+    visits.columns.truncate(1);
+    world.sqlite().register(&[visits]).await.expect("registers");
+    world.delivered().await;
+    assert!(relay.terminate().await.success());
+    assert_eq!(world.clickhouse.query("SELECT count(), sum(visits) FROM visits").await, "1\t1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_command_delivers_a_column_per_field_from_what_is_registered_without_the_types() {
     let world = World::new(Kind::Sqlite).await;
     world.sqlite().register(&[registered()]).await.expect("registers");
