@@ -11,6 +11,7 @@ use crate::check::check;
 use crate::definition::Definition;
 use crate::divide::divide;
 use crate::hosts::is_unreachable;
+use crate::known::{Asking, Known, KnownMark};
 use crate::observe::Watched;
 use crate::partition::PartitionKey;
 use crate::report::{Finding, Severity};
@@ -198,7 +199,11 @@ impl ClickHouseSink {
         definition: Arc<Definition>,
         schemas: &[Arc<SchemaRecord>],
     ) -> Result<(Mark, Arc<Definition>), SinkError> {
-        if let Some(mark) = self.known.mark(table, &server.address) {
+        if let Some(KnownMark { mark, ask }) = self.known.mark(table, &server.address) {
+            if let Some(asking) = ask {
+                let (server, table, definition) = (server.clone(), table.clone(), Arc::clone(&definition));
+                tokio::spawn(next_mark(self.known.clone(), server, table, definition, asking));
+            }
             return Ok((mark, definition));
         }
         let before = Instant::now();
@@ -212,5 +217,16 @@ impl ClickHouseSink {
         };
         self.known.keep_mark(table, &server.address, before, mark.clone());
         Ok((mark, definition))
+    }
+}
+
+/// Asks for the next mark while parts are frozen with the last one. Without an answer the last one serves until it is too old.
+async fn next_mark(known: Known, server: Server, table: TableName, definition: Arc<Definition>, _asking: Asking) {
+    let before = Instant::now();
+    match server.mark("freeze", &Watched::of(&definition)).await {
+        Ok((mark, stamp)) if stamp == definition.stamp() => known.keep_mark(&table, &server.address, before, mark),
+        // It was altered: the next part asks for everything.
+        Ok(_) => known.forget(&table),
+        Err(error) => tracing::debug!(table = %table, %error, "the server's state is not known anew"),
     }
 }

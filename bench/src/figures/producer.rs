@@ -44,9 +44,12 @@ pub(crate) async fn measure(place: &Place, size: &Size, report: &mut Report) -> 
 async fn take_turns(place: &Place, service: &Service, connections: usize, size: &Size) -> Result<Vec<Turns>> {
     let mut turns: Vec<Turns> = Variant::ALL.iter().map(|_| Turns::default()).collect();
     eprintln!("producer on {}, {connections} connections", service.name());
-    for _ in 0..size.rounds * TURNS {
+    for turn_no in 0..size.rounds * TURNS {
         service.empty().await?;
-        for (variant, turns) in Variant::ALL.into_iter().zip(&mut turns) {
+        // Each has its turn on the emptied tables.
+        for at in 0..Variant::ALL.len() {
+            let at = (turn_no + at) % Variant::ALL.len();
+            let (variant, turns) = (Variant::ALL[at], &mut turns[at]);
             let wal = place.wal().await?;
             let server = || service.process().map_or(f64::NAN, cpu::seconds);
             let before = server();
