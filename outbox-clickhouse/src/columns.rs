@@ -59,7 +59,7 @@ impl ColumnSpec {
     }
 
     const fn compressed(self) -> Self {
-        Self { codec: Some("ZSTD(3)"), ..self }
+        Self { codec: Some("ZSTD(1)"), ..self }
     }
 }
 

@@ -56,6 +56,11 @@ fn spread(events: &[&StoredEvent], group: Vec<usize>, key: &PartitionKey, max: u
 /// Cuts where rows or bytes reach their limit.
 fn cut(events: &[&StoredEvent], group: Vec<usize>, settings: &ClickHouseSettings) -> Vec<Vec<usize>> {
     let mut groups = Vec::new();
+    // As a rule all fit, whatever they hold, and nobody has to look at every byte.
+    let worst = |at: &usize| ESCAPED_MAX * events[*at].event.bytes() + FRAME;
+    if group.len() <= settings.insert_rows_max && group.iter().map(worst).sum::<usize>() <= settings.insert_bytes_max {
+        return vec![group];
+    }
     let (mut current, mut bytes) = (Vec::new(), 0_usize);
     for at in group {
         let size = body_bytes(events[at]);
@@ -71,10 +76,14 @@ fn cut(events: &[&StoredEvent], group: Vec<usize>, settings: &ClickHouseSettings
     groups
 }
 
+/// Names of columns, quotes, numbers.
+const FRAME: usize = 256;
+
+/// How many bytes one can become in JSON: a control character.
+const ESCAPED_MAX: usize = 6;
+
 /// The most that an event can take in a body: in JSON, characters are escaped.
 fn body_bytes(stored: &StoredEvent) -> usize {
-    /// Names of columns, quotes, numbers.
-    const FRAME: usize = 256;
     let event = &stored.event;
     let longer = |text: &str| {
         let extra = |byte: u8| match byte {

@@ -1,6 +1,5 @@
 //! Deciding how a part will be sent: which host, which statement, and what the server looked like before.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -39,7 +38,7 @@ impl ClickHouseSink {
                 PartitionKey::parse(&local.row.partition_key)
             }
         };
-        Ok(divide(events, self.settings(), key.as_ref(), |stored| schemas.of(stored).cloned()))
+        Ok(divide(events, self.settings(), key.as_ref(), |stored| schemas.kind(stored)))
     }
 
     /// See [`Sink::freeze`](outbox_core::Sink::freeze).
@@ -50,11 +49,8 @@ impl ClickHouseSink {
                 format!("{} rows are more than one block of {ROWS_MAX}: lower OUTBOX_BATCH_ROWS_MAX", events.len());
             return Err(SinkError::stop("freeze", message));
         }
-        // Each type and version is asked about once.
-        let mut asked = HashSet::new();
-        let lacking = events.iter().find(|stored| {
-            asked.insert((stored.event.event_type.as_str(), stored.event.version)) && self.schemas.lack(stored)
-        });
+        let mut lookup = self.schemas.lookup();
+        let lacking = events.iter().find(|stored| lookup.lacks(stored));
         if let Some(stored) = lacking {
             // The relay looks whether it is registered by now. Sent by an older version's columns, its rows would be refused for
             // fields that nobody knows, and be held as dead.
@@ -65,14 +61,13 @@ impl ClickHouseSink {
             );
             return Err(SinkError::stop("freeze", message));
         }
-        let schema = events.first().and_then(|first| self.schemas.of(first));
-        let mut lookup = self.schemas.lookup();
-        if events.iter().any(|other| lookup.of(other) != schema.as_ref()) {
+        if events.iter().any(|stored| lookup.kind(stored) > 0) {
             return Err(SinkError::stop(
                 "freeze",
                 "events of several column lists cannot be one part: divide them first",
             ));
         }
+        let schema = lookup.schema(0);
         let schemas: Vec<_> = schema.iter().cloned().collect();
         let (server, definition) = self.definition_for(&table, &schemas).await?;
         // What else lives in this table may be unwell; these events must fit.

@@ -44,7 +44,7 @@ impl Schemas {
 
     /// For all events of a batch: each type and version is looked up once.
     pub(crate) fn lookup(&self) -> Lookup<'_, '_> {
-        Lookup { schemas: self, found: HashMap::new() }
+        Lookup { schemas: self, found: HashMap::new(), kinds: Vec::new(), last: None }
     }
 
     /// The tables that are named, each with its schemas of the layout `columns`, oldest version first.
@@ -64,14 +64,55 @@ impl Schemas {
 /// See [`Schemas::lookup`].
 pub(crate) struct Lookup<'s, 'e> {
     schemas: &'s Schemas,
-    found: HashMap<(&'e str, i32), Option<Arc<SchemaRecord>>>,
+    found: HashMap<(&'e str, i32), Looked>,
+    /// The schemas that were found, each once.
+    kinds: Vec<Option<Arc<SchemaRecord>>>,
+    /// As a rule the next event is of the same type.
+    last: Option<((&'e str, i32), Looked)>,
+}
+
+/// What is known of a type and version.
+#[derive(Clone, Copy)]
+struct Looked {
+    /// The same number for what has the same columns.
+    kind: usize,
+    lacks: bool,
 }
 
 impl<'e> Lookup<'_, 'e> {
-    /// As [`Schemas::of`].
-    pub(crate) fn of(&mut self, stored: &'e StoredEvent) -> Option<&Arc<SchemaRecord>> {
+    /// Which list of columns the event has: events of one part have one number.
+    pub(crate) fn kind(&mut self, stored: &'e StoredEvent) -> usize {
+        self.look(stored).kind
+    }
+
+    /// The columns of that number. None: the layout `context`.
+    pub(crate) fn schema(&self, kind: usize) -> Option<Arc<SchemaRecord>> {
+        self.kinds.get(kind).cloned().flatten()
+    }
+
+    /// As [`Schemas::lack`].
+    pub(crate) fn lacks(&mut self, stored: &'e StoredEvent) -> bool {
+        self.look(stored).lacks
+    }
+
+    fn look(&mut self, stored: &'e StoredEvent) -> Looked {
         let key = (stored.event.event_type.as_str(), stored.event.version);
-        self.found.entry(key).or_insert_with(|| self.schemas.of(stored)).as_ref()
+        if let Some((last, looked)) = self.last
+            && last == key
+        {
+            return looked;
+        }
+        let looked = *self.found.entry(key).or_insert_with(|| {
+            let schema = self.schemas.of(stored);
+            let known = self.kinds.iter().position(|known| *known == schema);
+            let kind = known.unwrap_or_else(|| {
+                self.kinds.push(schema);
+                self.kinds.len() - 1
+            });
+            Looked { kind, lacks: self.schemas.lack(stored) }
+        });
+        self.last = Some((key, looked));
+        looked
     }
 }
 
@@ -90,11 +131,7 @@ mod tests {
 
     fn version_of(schemas: &Schemas, version: i32) -> Option<i32> {
         let event = Event::stored(Uuid::nil(), "seen".into(), version, DateTime::UNIX_EPOCH);
-        let stored = StoredEvent { seq: 1, event };
-        let mut lookup = schemas.lookup();
-        let (first, again) = (lookup.of(&stored).cloned(), lookup.of(&stored).cloned());
-        assert_eq!((&first, &again), (&schemas.of(&stored), &first), "a lookup says the same");
-        first.map(|record| record.version)
+        schemas.of(&StoredEvent { seq: 1, event }).map(|record| record.version)
     }
 
     #[test]
@@ -108,6 +145,14 @@ mod tests {
             schemas.lack(&StoredEvent { seq: 1, event })
         };
         assert_eq!([1, 4, 5].map(lacks), [false, false, true]);
+        let stored = |version, event_type: &str| {
+            let event = Event::stored(Uuid::nil(), event_type.into(), version, DateTime::UNIX_EPOCH);
+            StoredEvent { seq: 1, event }
+        };
+        let events = [(1, "seen"), (3, "seen"), (2, "seen"), (2, "other"), (5, "seen")].map(|(v, t)| stored(v, t));
+        let mut lookup = schemas.lookup();
+        let looked = events.each_ref().map(|event| (lookup.kind(event), lookup.lacks(event)));
+        assert_eq!(looked, [(0, false), (1, false), (0, false), (2, false), (1, true)]);
         schemas.learn(&[record(4, Layout::Context)]);
         assert!(!lacks(5), "the layout context takes any version");
         assert_eq!(version_of(&schemas, 4), None, "the last word counts");

@@ -166,6 +166,7 @@ impl Machine {
 
     fn take(&mut self, claim: Claim, asked: Moment) -> Command {
         self.idle = 0;
+        self.contended = 0;
         self.work = Some(Work::new(claim, self.deadline_of(asked)));
         match self.stopping {
             true => Command::Release(Release { delay: Duration::ZERO, error: None, parked: false }),
@@ -403,6 +404,7 @@ impl Machine {
         }
         if planned.rows > 0 {
             self.idle = 0;
+            self.contended = 0;
             return Command::Claim;
         }
         if planned.contended {

@@ -25,7 +25,7 @@ pub const WAIT_MAX: Duration = Duration::from_secs(86_400);
 const KEEP_MAX: Duration = Duration::from_secs(10 * 366 * 86_400);
 
 /// How many events one call seals at most, in batches of the largest size: one durable commit for all of them, which takes
-/// about a tenth of a second.
+/// about a tenth of a second. Of the largest batches two, so that one can be read while the other is delivered.
 const PLAN_ROWS: u32 = 100_000;
 /// How many batches one call seals at most.
 const PLAN_BATCHES_MAX: u32 = 500;
@@ -75,7 +75,7 @@ impl Default for RelayOptions {
         Self {
             route: Route::default(),
             batch_rows: 100,
-            batch_rows_max: 10_000,
+            batch_rows_max: 50_000,
             batch_bytes_max: 16 << 20,
             linger: Duration::from_secs(1),
             poll_interval: Duration::from_millis(200),
@@ -237,7 +237,7 @@ impl RelayOptions {
             linger: if self.once { Duration::ZERO } else { self.linger },
             rows_max: self.batch_rows_max,
             bytes_max: self.batch_bytes_max,
-            batches_max: (PLAN_ROWS / self.batch_rows_max.max(1)).clamp(1, PLAN_BATCHES_MAX),
+            batches_max: (PLAN_ROWS / self.batch_rows_max.max(1)).clamp(2, PLAN_BATCHES_MAX),
         }
     }
 

@@ -256,6 +256,21 @@ fn idle_waits_grow_and_begin_anew_after_an_event() {
 }
 
 #[test]
+fn waits_for_another_session_that_seals_begin_anew_after_a_batch() {
+    let mut machine = machine();
+    let contended = Planned { contended: true, ..Planned::default() };
+    let wait = |machine: &mut Machine| match machine.step(Fact::Planned(contended), at(1)) {
+        Command::Wait(wait) => wait.as_millis(),
+        command => panic!("{command:?}"),
+    };
+    assert_eq!([0; 7].map(|_| wait(&mut machine)), [5, 10, 20, 40, 80, 160, 200]);
+    machine.step(Fact::Claimed { claim: Some(claim(1, vec![])), asked: at(1) }, at(1));
+    assert_eq!([0; 2].map(|_| wait(&mut machine)), [5, 10], "else a backlog is drained with a pause at every plan");
+    machine.step(Fact::Planned(Planned { rows: 1, batches: 1, contended: false }), at(1));
+    assert_eq!(wait(&mut machine), 5);
+}
+
+#[test]
 fn a_destination_that_is_down_makes_everything_wait_longer_each_time() {
     let mut machine = machine();
     let mut waits = Vec::new();

@@ -141,11 +141,11 @@ BEGIN
                       FROM unnest(sizes) WITH ORDINALITY AS b (b, i)) s
                  WHERE s.running >= p_bytes_max ORDER BY s.i LIMIT 1;
                 ended := ended AND cut_rows = looked;
-                take := least(p_rows_max, 2 * cut_rows + 1); -- where bytes rule, looking far ahead would be in vain
+                take := least(p_rows_max, cut_rows + cut_rows / 4 + 1); -- where bytes rule, looking far ahead would be in vain
             ELSIF ended OR take = p_rows_max THEN
                 cut_rows := looked;
             ELSE
-                take := p_rows_max; -- smaller events than the last ones
+                take := least(p_rows_max, 2 * take); -- smaller events than the last ones
                 CONTINUE;
             END IF;
             EXIT WHEN looked = 0;
