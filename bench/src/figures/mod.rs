@@ -9,6 +9,7 @@ mod producer;
 mod service;
 mod stores;
 
+pub(crate) use self::micro::encode_events;
 use crate::place::Place;
 use crate::report::Report;
 use crate::size::Size;

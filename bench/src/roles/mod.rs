@@ -62,6 +62,8 @@ pub(crate) enum Role {
     Lease { url: String, rows: i64, to: Option<At> },
     /// One INSERT per event.
     OneByOne { url: String, to: At },
+    /// Encodes events, and waits for nobody.
+    Encode { events: u64 },
     /// What the machine can do at best.
     Limit { url: String, events: i64, rows: i64, limit: Limit, to: At },
 }
@@ -83,6 +85,7 @@ pub(crate) async fn play(json: &str) -> Result<()> {
         Role::SkipLocked { url, rows, to } => skip_locked::play(&url, rows, to).await?,
         Role::Lease { url, rows, to } => lease::play(&url, rows, to).await?,
         Role::OneByOne { url, to } => one_by_one::play(&url, to).await?,
+        Role::Encode { events } => return crate::figures::encode_events(events),
         Role::Limit { url, events, rows, limit, to } => limits::play(&url, events, rows, limit, to).await?,
     };
     let done = START.get().map(|start| Done {
