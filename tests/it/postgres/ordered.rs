@@ -74,6 +74,35 @@ async fn one_batch_is_in_flight_and_the_next_one_waits_for_it() {
     assert!(next.batch > first.batch);
 }
 
+/// What was put aside and what was not are looked for apart: neither finds the other's batch in the way by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parked_batch_and_another_are_not_in_hands_at_once() {
+    let (world, store) = opened(&in_order()).await;
+    let route = Route::default();
+    world.conn().await.execute(&events("a", 20)).await;
+    store.plan(&request(&route)).await.expect("plans");
+    let first = claim(&store, &route).await.expect("a batch");
+    let held = store.read(&first).await.expect("reads");
+    let reason = HoldReason { dead: false, code: Some(60), error: "no table".into() };
+    let (table, ordinals) = ("event_log".into(), (0..10).collect());
+    let hold = Hold { part: None, table, ordinals, events: held, reason, delay: Duration::ZERO };
+    store.hold(&first, &hold).await.expect("held");
+    store.settle(&first).await.expect("settles");
+
+    let mut other = world.conn().await;
+    other.execute("BEGIN; SELECT no FROM outbox_claim('main', gen_random_uuid(), '600 s', 0)").await;
+    assert!(claim(&store, &route).await.is_none(), "another relay is looking, and has found the parked one");
+    other.execute("ROLLBACK").await;
+    let parked = claim(&store, &route).await.expect("a batch");
+    assert!(parked.held);
+    assert!(claim(&store, &route).await.is_none(), "the parked one is in hand");
+    store.release(&parked, &Release { delay: LONG, error: None, parked: true }).await.expect("released");
+    let second = claim(&store, &route).await.expect("the next batch");
+    assert!(!second.held);
+    other.execute("UPDATE outbox_batch SET lease_until = '-infinity' WHERE held").await;
+    assert!(claim(&store, &route).await.is_none(), "the next one is in hand");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_parked_table_comes_back_in_its_order() {
     let (world, store) = opened(&in_order()).await;
