@@ -55,6 +55,28 @@ async fn large_windows_are_cut_in_order() {
     assert_eq!(batches[5], [1, 2, 3], "a transaction that commits late comes late, and in its own order");
 }
 
+/// A window is what was over when it was taken, however late its last piece is cut.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_commits_while_a_window_is_cut_is_in_the_next_one() {
+    for spec in [RouteSpec::default(), in_order()] {
+        let (world, store) = opened(&spec).await;
+        let (mut late, mut conn) = (world.conn().await, world.conn().await);
+        conn.execute(&events("a", 15)).await;
+        late.execute(&format!("BEGIN; {}", events("late", 1))).await;
+        conn.execute(&events("a", 3)).await;
+        let one = outbox::PlanRequest { batches_max: 1, ..request(&spec.route) };
+        assert_eq!(store.plan(&one).await.expect("plans").rows, 10);
+        late.execute("COMMIT").await;
+        assert_eq!(store.plan(&one).await.expect("plans").rows, 8);
+        // One call may only find that the window is at its end.
+        let last = store.plan(&one).await.expect("plans").rows + store.plan(&one).await.expect("plans").rows;
+        assert_eq!(last, 1);
+        let batches = seqs_of_all_batches(&store, &spec.route).await;
+        assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [10, 8, 1]);
+        assert_eq!(batches[2], [16]);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_batch_is_in_flight_and_the_next_one_waits_for_it() {
     let (world, store) = opened(&in_order()).await;
