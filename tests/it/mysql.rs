@@ -220,3 +220,23 @@ async fn pruning_gives_way_to_a_route_that_is_being_opened() {
     let route = Route::new("late");
     assert_eq!(store.plan(&PlanRequest { route, ..request() }).await.expect("plans").rows, 30);
 }
+
+/// A route that is there by the time pruning has its lock, and was not when it began to look.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_that_is_opened_before_pruning_has_its_lock_keeps_its_events() {
+    let (world, store) = opened().await;
+    store.plan(&request()).await.expect("plans");
+    deliver_all(&store).await;
+    let (mut other, mut late, mut watcher) = (world.conn().await, world.conn().await, world.conn().await);
+    // A table's lock is waited for where a row's is not.
+    other.execute("LOCK TABLES outbox_migration WRITE").await;
+    let pruner = store.clone();
+    let pruning = tokio::spawn(async move { pruner.prune(Duration::ZERO).await.expect("prunes") });
+    blocked(&mut watcher, 1, || pruning.is_finished()).await;
+    assert!(!pruning.is_finished(), "it waits for its lock");
+    late.execute("INSERT INTO outbox_cursor (route, gaps, old_gaps) VALUES ('late', '', '')").await;
+    other.execute("UNLOCK TABLES").await;
+    assert_eq!(pruning.await.expect("no panic"), 0, "the new route has not delivered them");
+    let route = Route::new("late");
+    assert_eq!(store.plan(&PlanRequest { route, ..request() }).await.expect("plans").rows, 30);
+}

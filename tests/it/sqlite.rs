@@ -35,6 +35,9 @@ async fn several_processes_write_and_relay_at_once() {
     world.delivered().await;
     for relay in &mut relays {
         assert!(relay.terminate().await.success(), "{:?}", relay.output());
+        // It would try again, so that nothing else tells.
+        let output = relay.output();
+        assert!(!output.iter().any(|line| line.contains("locked")), "{output:?}");
     }
     let (arrived, rows) = world.arrived().await;
     assert_eq!((arrived.len(), rows), (600, 600));

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use outbox::postgres::PostgresStore;
-use outbox::{Frozen, PartDraft, PlanRequest, Release, Route, RouteSpec, Store, StoreErrorKind};
+use outbox::{
+    Frozen, Hold, HoldReason, PartDraft, PlanRequest, Release, ReplayRequest, Route, RouteSpec, Store, StoreErrorKind,
+};
 use outbox_test::proxy::{FaultProxy, Mode};
 use uuid::Uuid;
 
@@ -18,6 +21,11 @@ const LATE: &str = "INSERT INTO outbox_event \
 fn request() -> PlanRequest {
     let route = Route::default();
     PlanRequest { route, rows: 1, linger: Duration::ZERO, rows_max: 10, bytes_max: u64::MAX, batches_max: 20 }
+}
+
+fn replay() -> ReplayRequest {
+    let (from, to) = (DateTime::UNIX_EPOCH, Utc::now() + LONG);
+    ReplayRequest { route: Route::default(), from, to, all: true, rows_max: 10, bytes_max: u64::MAX }
 }
 
 async fn opened() -> (World, PostgresStore) {
@@ -75,6 +83,8 @@ async fn a_database_restored_into_another_cluster_is_refused() {
     world.conn().await.execute("UPDATE outbox_cursor SET sysid = sysid + 1").await;
     let refused = store.plan(&request()).await.expect_err("another cluster");
     assert_eq!(refused.kind(), StoreErrorKind::Schema, "{refused}");
+    let refused = store.replay(&replay()).await.expect_err("another cluster");
+    assert_eq!(refused.kind(), StoreErrorKind::Schema, "{refused}");
     world.conn().await.execute("UPDATE outbox_cursor SET sysid = sysid - 1, base = '9000000000:9000000000:'").await;
     let refused = store.plan(&request()).await.expect_err("transaction ids went backwards");
     assert_eq!(refused.kind(), StoreErrorKind::Schema, "{refused}");
@@ -90,6 +100,10 @@ async fn another_isolation_level_is_refused() {
     let refused = world.postgres().await.plan(&request()).await.expect_err("a stale snapshot");
     assert_eq!(refused.kind(), StoreErrorKind::Schema);
     assert!(refused.to_string().contains("read committed"), "{refused}");
+    let refused = world.postgres().await.replay(&replay()).await.expect_err("a stale snapshot");
+    assert!(refused.to_string().contains("needs READ COMMITTED"), "{refused}");
+    let refused = world.postgres().await.prune(Duration::ZERO).await.expect_err("a stale snapshot");
+    assert!(refused.to_string().contains("needs READ COMMITTED"), "{refused}");
 }
 
 /// What `synchronous_commit` is at the COMMIT of a step, in a session whose default is `off`.
@@ -121,12 +135,23 @@ async fn sealing_and_freezing_are_durable_whatever_the_default_is() {
     // What has parts may be sent without anything durable in between.
     let again = Release { delay: Duration::ZERO, error: None, parked: false };
     store.release(&claim, &again).await.expect("released");
-    store.claim(&Route::default(), Uuid::new_v4(), LONG).await.expect("claims").expect("the batch again");
+    let claim = store.claim(&Route::default(), Uuid::new_v4(), LONG).await.expect("claims").expect("the batch again");
     assert_eq!(world.conn().await.count("seen WHERE source = 'claim 1' AND synchronous_commit = 'off'").await, 1);
     for table in ["outbox_batch", "outbox_part", "claim 2"] {
         let durable = format!("seen WHERE source = '{table}' AND synchronous_commit = 'on'");
         assert_eq!(world.conn().await.count(&durable).await, 1, "{table}");
     }
+    let sealed = "seen WHERE source = 'outbox_batch' AND synchronous_commit = 'on'";
+    world.conn().await.execute("DELETE FROM seen").await;
+    let events = store.read(&claim).await.expect("reads");
+    let reason = HoldReason { dead: false, code: None, error: "no table".into() };
+    let (table, ordinals) = ("event_log".into(), (0..10).collect());
+    let hold = Hold { part: Some(0), table, ordinals, events, reason, delay: LONG };
+    store.hold(&claim, &hold).await.expect("holds");
+    assert_eq!(world.conn().await.count(sealed).await, 1, "holding");
+    world.conn().await.execute("DELETE FROM seen").await;
+    assert_eq!(store.replay(&replay()).await.expect("replays").rows, 10);
+    assert_eq!(world.conn().await.count(sealed).await, 1, "replaying");
 }
 
 /// Each connection that was open is swallowed without a word; new ones work.

@@ -55,6 +55,28 @@ async fn large_windows_are_cut_in_order() {
     assert_eq!(batches[5], [1, 2, 3], "a transaction that commits late comes late, and in its own order");
 }
 
+/// A window is what was over when it was taken, however late its last piece is cut.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_commits_while_a_window_is_cut_is_in_the_next_one() {
+    for spec in [RouteSpec::default(), in_order()] {
+        let (world, store) = opened(&spec).await;
+        let (mut late, mut conn) = (world.conn().await, world.conn().await);
+        conn.execute(&events("a", 15)).await;
+        late.execute(&format!("BEGIN; {}", events("late", 1))).await;
+        conn.execute(&events("a", 3)).await;
+        let one = outbox::PlanRequest { batches_max: 1, ..request(&spec.route) };
+        assert_eq!(store.plan(&one).await.expect("plans").rows, 10);
+        late.execute("COMMIT").await;
+        assert_eq!(store.plan(&one).await.expect("plans").rows, 8);
+        // One call may only find that the window is at its end.
+        let last = store.plan(&one).await.expect("plans").rows + store.plan(&one).await.expect("plans").rows;
+        assert_eq!(last, 1);
+        let batches = seqs_of_all_batches(&store, &spec.route).await;
+        assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [10, 8, 1]);
+        assert_eq!(batches[2], [16]);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_batch_is_in_flight_and_the_next_one_waits_for_it() {
     let (world, store) = opened(&in_order()).await;
@@ -72,6 +94,35 @@ async fn one_batch_is_in_flight_and_the_next_one_waits_for_it() {
     assert_eq!(again.batch, first.batch);
     let next = store.settle_and_claim(&again, LONG).await.expect("settles").expect("the next");
     assert!(next.batch > first.batch);
+}
+
+/// What was put aside and what was not are looked for apart: neither finds the other's batch in the way by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parked_batch_and_another_are_not_in_hands_at_once() {
+    let (world, store) = opened(&in_order()).await;
+    let route = Route::default();
+    world.conn().await.execute(&events("a", 20)).await;
+    store.plan(&request(&route)).await.expect("plans");
+    let first = claim(&store, &route).await.expect("a batch");
+    let held = store.read(&first).await.expect("reads");
+    let reason = HoldReason { dead: false, code: Some(60), error: "no table".into() };
+    let (table, ordinals) = ("event_log".into(), (0..10).collect());
+    let hold = Hold { part: None, table, ordinals, events: held, reason, delay: Duration::ZERO };
+    store.hold(&first, &hold).await.expect("held");
+    store.settle(&first).await.expect("settles");
+
+    let mut other = world.conn().await;
+    other.execute("BEGIN; SELECT no FROM outbox_claim('main', gen_random_uuid(), '600 s', 0)").await;
+    assert!(claim(&store, &route).await.is_none(), "another relay is looking, and has found the parked one");
+    other.execute("ROLLBACK").await;
+    let parked = claim(&store, &route).await.expect("a batch");
+    assert!(parked.held);
+    assert!(claim(&store, &route).await.is_none(), "the parked one is in hand");
+    store.release(&parked, &Release { delay: LONG, error: None, parked: true }).await.expect("released");
+    let second = claim(&store, &route).await.expect("the next batch");
+    assert!(!second.held);
+    other.execute("UPDATE outbox_batch SET lease_until = '-infinity' WHERE held").await;
+    assert!(claim(&store, &route).await.is_none(), "the next one is in hand");
 }
 
 #[tokio::test(flavor = "multi_thread")]

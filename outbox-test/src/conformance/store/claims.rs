@@ -127,9 +127,20 @@ pub async fn a_released_batch_waits_for_its_delay<H: StoreHarness>() {
     emit(&harness, &Sample::many("k", 1)).await;
     plan(&store, &main, 10).await;
     let first = claim(&store, &main).await;
+    let events = read(&store, &first).await;
+    let part = store.freeze(&first, vec![draft([0])]).await.expect("freezes").remove(0);
     let release = Release { delay: LONG, error: Some("why".into()), parked: false };
     store.release(&first, &release).await.expect("releases");
-    assert_eq!(store.settle(&first).await.expect_err("given back").kind(), StoreErrorKind::LeaseLost);
+    // Nobody has claimed it since: the attempt is still the same, and the owner alone must be enough to tell.
+    let lost = StoreErrorKind::LeaseLost;
+    let aside = hold(&events, Some(part.no), &[0], true);
+    assert_eq!(store.freeze(&first, vec![draft([0])]).await.expect_err("given back").kind(), lost);
+    assert_eq!(store.replace(&first, part.no, vec![draft([0])]).await.expect_err("given back").kind(), lost);
+    assert_eq!(store.hold(&first, &aside).await.expect_err("given back").kind(), lost);
+    assert_eq!(store.settle_part(&first, part.no).await.expect_err("given back").kind(), lost);
+    assert_eq!(store.renew(&first, LONG).await.expect_err("given back").kind(), lost);
+    assert_eq!(store.release(&first, &release_now()).await.expect_err("given back").kind(), lost);
+    assert_eq!(store.settle(&first).await.expect_err("given back").kind(), lost);
     assert!(try_claim(&store, &main).await.is_none(), "not yet");
     let failing = status(&store, &main).await.failing;
     assert_eq!(

@@ -116,25 +116,29 @@ pub async fn events_that_were_in_no_part_are_not_frozen_again<H: StoreHarness>()
 pub async fn parked_batches_of_a_table_wait_for_the_first<H: StoreHarness>() {
     let (harness, store) = opened::<H>().await;
     let main = Route::default();
-    emit(&harness, &Sample::many("k", 2)).await;
+    emit(&harness, &Sample::many("k", 3)).await;
     plan(&store, &main, 10).await;
     let batch = claim(&store, &main).await;
     let events = read(&store, &batch).await;
-    for ordinal in [0, 1] {
+    for ordinal in [0, 1, 2] {
         let mut parked = hold(&events, None, &[ordinal], false);
-        // The second would wait long, were it not for the first.
-        parked.delay = if ordinal == 0 { Duration::ZERO } else { LONG };
+        // The second would wait long, were it not for the first; the third's own time comes at once.
+        parked.delay = if ordinal == 1 { LONG } else { Duration::ZERO };
         store.hold(&batch, &parked).await.expect("holds");
     }
     store.settle(&batch).await.expect("settles");
     harness.elapse(TICK).await;
     let first = claim(&store, &main).await;
     assert_eq!(keys(&store, &first).await, ["k000000"]);
-    assert!(try_claim(&store, &main).await.is_none(), "behind the first");
+    assert!(try_claim(&store, &main).await.is_none(), "both are behind the first");
     store.settle(&first).await.expect("settles");
     let second = claim(&store, &main).await;
     assert_eq!(keys(&store, &second).await, ["k000001"], "at once");
+    assert!(try_claim(&store, &main).await.is_none(), "the third is behind the second");
     store.settle(&second).await.expect("settles");
+    let third = claim(&store, &main).await;
+    assert_eq!(keys(&store, &third).await, ["k000002"]);
+    store.settle(&third).await.expect("settles");
     assert_eq!(deliver_all(&store, &main).await, [""; 0]);
 }
 

@@ -31,6 +31,17 @@ pub async fn an_ordered_route_has_one_batch_in_hand<H: StoreHarness>() {
         store.settle(&claim).await.expect("settles");
     }
     assert_eq!(delivered, keys_of(&samples));
+    // Nor is one that was put aside in hand together with one that was not.
+    emit(&harness, &Sample::many("aside", 2)).await;
+    assert_eq!(plan(&store, &main, 1).await.batches, 2);
+    let first = claim(&store, &main).await;
+    let events = read(&store, &first).await;
+    store.hold(&first, &hold(&events, None, &[0], false)).await.expect("holds");
+    store.settle(&first).await.expect("settles");
+    harness.elapse(TICK).await;
+    let parked = claim(&store, &main).await;
+    assert!(parked.held, "its time has come");
+    assert!(try_claim(&other, &main).await.is_none(), "one at a time, of whichever kind");
 }
 
 /// Also when its lease ran out, and when it is to be tried again later.
