@@ -12,7 +12,7 @@ use crate::statement::Mark;
 const DEFINITION_AGE_MAX: Duration = Duration::from_secs(60);
 
 /// How long a mark serves for new parts before another one is asked for. An older one is safe, recovery is only more careful.
-const MARK_FRESH: Duration = Duration::from_secs(1);
+const MARK_FRESH: Duration = Duration::from_secs(5);
 
 /// How long a mark serves while the next one is asked for meanwhile: the question takes ClickHouse 20 ms, for which no part
 /// waits where parts come often. It also is how long an alteration goes unnoticed by new parts.
