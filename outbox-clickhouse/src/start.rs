@@ -1,7 +1,6 @@
 //! What the start looks at: a server that answers, and every table that events are bound for.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use outbox_core::{SchemaRecord, SinkError, SinkErrorKind};
 
@@ -41,12 +40,7 @@ impl ClickHouseSink {
         let definition = self.look_up("check", server, &table, schemas).await?;
         self.refuse_unfit("check", server, &definition, schemas)?;
         // Needs the right to read system.parts.
-        let before = Instant::now();
-        let (mark, stamp) = server.mark("check", &Watched::of(&definition)).await?;
-        if stamp == definition.stamp() {
-            // The first part need not ask again.
-            self.known.keep_mark(&table, &server.address, before, mark.clone());
-        }
+        let (mark, _) = server.mark("check", &Watched::of(&definition)).await?;
         if self.exactly_once() && mark.start.is_unknown() {
             tracing::warn!(
                 "this server does not show when it was started: every repeat is read back, which costs time"
