@@ -55,13 +55,12 @@ fn spread(events: &[&StoredEvent], group: Vec<usize>, key: &PartitionKey, max: u
 
 /// Cuts where rows or bytes reach their limit.
 fn cut(events: &[&StoredEvent], group: Vec<usize>, settings: &ClickHouseSettings) -> Vec<Vec<usize>> {
-    let mut groups = Vec::new();
     // As a rule all fit, whatever they hold, and nobody has to look at every byte.
     let worst = |at: &usize| ESCAPED_MAX * events[*at].event.bytes() + FRAME;
     if group.len() <= settings.insert_rows_max && group.iter().map(worst).sum::<usize>() <= settings.insert_bytes_max {
         return vec![group];
     }
-    let (mut current, mut bytes) = (Vec::new(), 0_usize);
+    let (mut groups, mut current, mut bytes) = (Vec::new(), Vec::new(), 0_usize);
     for at in group {
         let size = body_bytes(events[at]);
         let full = current.len() >= settings.insert_rows_max || bytes + size > settings.insert_bytes_max;

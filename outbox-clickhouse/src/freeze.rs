@@ -103,7 +103,7 @@ impl ClickHouseSink {
         for server in self.hosts.in_order() {
             let found = match self.known.definition(table, &server.address) {
                 Some(definition) => Ok(definition),
-                None => self.make_fit_and_look_up(server, table, schemas).await,
+                None => self.make_fit_and_look_up("freeze", server, table, schemas).await,
             };
             match found {
                 Ok(definition) => {
@@ -117,9 +117,11 @@ impl ClickHouseSink {
         Err(last.unwrap_or_else(|| SinkError::stop("freeze", "no host is named")))
     }
 
-    /// A table that the start did not know of yet is made fit, as far as the settings allow, when the first part for it comes.
-    async fn make_fit_and_look_up(
+    /// Makes a table fit, as far as the settings allow, and looks it up: at the start, and when the first part comes for one that the
+    /// start did not know of.
+    pub(crate) async fn make_fit_and_look_up(
         &self,
+        operation: &'static str,
         server: &Server,
         table: &TableName,
         schemas: &[Arc<SchemaRecord>],
@@ -127,13 +129,13 @@ impl ClickHouseSink {
         let ensure = self.settings().ensure;
         // Of a table that no known event is bound for, nobody can say yet whether it has a column per field.
         if let Some(bound) = self.schemas_bound_for(table).filter(|_| ensure != EnsureTable::Check) {
-            server.ensure("freeze", table, &bound, ensure).await?;
+            server.ensure(operation, table, &bound, ensure).await?;
         }
-        self.look_up("freeze", server, table, schemas).await
+        self.look_up(operation, server, table, schemas).await
     }
 
     /// Asks the server what the table looks like, and keeps the answer.
-    pub(crate) async fn look_up(
+    async fn look_up(
         &self,
         operation: &'static str,
         server: &Server,

@@ -6,7 +6,7 @@ use outbox_core::{SchemaRecord, SinkError, SinkErrorKind};
 
 use crate::observe::Watched;
 use crate::server::Server;
-use crate::settings::{DEFAULT_EVENT_TABLE, EnsureTable};
+use crate::settings::DEFAULT_EVENT_TABLE;
 use crate::sink::ClickHouseSink;
 
 impl ClickHouseSink {
@@ -34,10 +34,7 @@ impl ClickHouseSink {
     /// Looks at one table, after doing to it what the settings allow.
     async fn check_table(&self, server: &Server, name: &str, schemas: &[Arc<SchemaRecord>]) -> Result<(), SinkError> {
         let table = self.settings().table(name);
-        if self.settings().ensure != EnsureTable::Check {
-            server.ensure("check", &table, schemas, self.settings().ensure).await?;
-        }
-        let definition = self.look_up("check", server, &table, schemas).await?;
+        let definition = self.make_fit_and_look_up("check", server, &table, schemas).await?;
         self.refuse_unfit("check", server, &definition, schemas)?;
         // Needs the right to read system.parts.
         let (mark, _) = server.mark("check", &Watched::of(&definition)).await?;

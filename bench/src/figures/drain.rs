@@ -63,8 +63,8 @@ fn contestants(size: &Size) -> Vec<Contestant> {
     all.push(limit("ingest", Limit::Ingest, 100_000));
     all.push(limit("pipe", Limit::Pipe, 100_000));
     all.push(relays(LARGE_ROWS, 1, true));
-    all.push(limit("ingest", Limit::Ingest, 50_000));
-    all.push(limit("pipe", Limit::Pipe, 50_000));
+    all.push(limit("ingest", Limit::Ingest, DEFAULT_ROWS.into()));
+    all.push(limit("pipe", Limit::Pipe, DEFAULT_ROWS.into()));
     all.push(relays(DEFAULT_ROWS, 1, true));
     all.push(limit("ingest", Limit::Ingest, 10_000));
     all.push(limit("pipe", Limit::Pipe, 10_000));

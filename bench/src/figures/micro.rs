@@ -1,4 +1,4 @@
-//! Small things, each by itself: encoding an event, and compiling a crate with many derives.
+//! Small things, each by itself: encoding an event, and compiling a crate with many derives or attributes.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -162,24 +162,20 @@ impl Reading {
 mod tests {
     use super::*;
 
-    fn of(base: &str, tick: &str, lo: (&str, &str), hi: &str) -> Option<(String, String)> {
-        begins(base, tick, lo, hi)
-    }
-
     #[test]
     fn everything_between_the_bounds_is_in_a_batch_unless_a_transaction_was_in_flight() {
         let at = |xid: &str, seq: &str| Some((xid.to_owned(), seq.to_owned()));
-        assert_eq!(of("1:1:", "90:90:", ("0", "0"), "50"), at("1", "-1"), "the first batch of a window");
-        assert_eq!(of("10:20:", "90:90:", ("15", "7"), "50"), at("20", "-1"), "what base saw is not in it");
-        assert_eq!(of("10:20:", "90:90:", ("30", "7"), "50"), at("30", "7"), "a later one");
-        assert_eq!(of("10:20:10,12", "90:90:", ("13", "7"), "50"), at("20", "-1"), "they are before it");
-        assert_eq!(of("10:20:10,12", "80:90:80", ("12", "7"), "50"), None, "in flight at base, on the lower bound");
-        assert_eq!(of("10:20:", "50:90:50", ("30", "7"), "50"), None, "in flight at tick, on the upper bound");
-        assert_eq!(of("10:20:", "51:90:51,60", ("30", "7"), "50"), at("30", "7"), "it is behind it");
-        assert_eq!(of("10:20:", "30:50:", ("30", "7"), "50"), None, "no plan cuts beyond its tick");
+        assert_eq!(begins("1:1:", "90:90:", ("0", "0"), "50"), at("1", "-1"), "the first batch of a window");
+        assert_eq!(begins("10:20:", "90:90:", ("15", "7"), "50"), at("20", "-1"), "what base saw is not in it");
+        assert_eq!(begins("10:20:", "90:90:", ("30", "7"), "50"), at("30", "7"), "a later one");
+        assert_eq!(begins("10:20:10,12", "90:90:", ("13", "7"), "50"), at("20", "-1"), "they are before it");
+        assert_eq!(begins("10:20:10,12", "80:90:80", ("12", "7"), "50"), None, "in flight at base, on the lower bound");
+        assert_eq!(begins("10:20:", "50:90:50", ("30", "7"), "50"), None, "in flight at tick, on the upper bound");
+        assert_eq!(begins("10:20:", "51:90:51,60", ("30", "7"), "50"), at("30", "7"), "it is behind it");
+        assert_eq!(begins("10:20:", "30:50:", ("30", "7"), "50"), None, "no plan cuts beyond its tick");
         for unreadable in ["", "1", "1:x:", "1:2", "1:2:x"] {
-            assert_eq!(of(unreadable, "90:90:", ("0", "0"), "50"), None, "{unreadable}");
-            assert_eq!(of("1:1:", unreadable, ("0", "0"), "50"), None, "{unreadable}");
+            assert_eq!(begins(unreadable, "90:90:", ("0", "0"), "50"), None, "{unreadable}");
+            assert_eq!(begins("1:1:", unreadable, ("0", "0"), "50"), None, "{unreadable}");
         }
     }
 }
