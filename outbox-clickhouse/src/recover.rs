@@ -251,7 +251,7 @@ fn event_types(statement: &Statement, events: &[StoredEvent]) -> Option<String> 
     const TYPES_MAX: usize = 200;
     let column = statement.columns.iter().find(|column| column.name == "event_type" && !column.payload)?;
     columns::wire(Field::EventType, &column.server_type)?;
-    let types: HashSet<&str> = events.iter().map(|stored| stored.event.event_type.as_str()).collect();
+    let types: HashSet<&str> = events.iter().map(|stored| &*stored.event.event_type).collect();
     let mut types: Vec<_> = types.into_iter().map(sql::text).collect();
     types.sort_unstable();
     (types.len() <= TYPES_MAX).then(|| types.join(","))

@@ -26,7 +26,7 @@ impl Schemas {
     pub(crate) fn of(&self, stored: &StoredEvent) -> Option<Arc<SchemaRecord>> {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let event = &stored.event;
-        let versions = |from| (event.event_type.clone(), from)..=(event.event_type.clone(), i32::MAX);
+        let versions = |from| (event.event_type.to_string(), from)..=(event.event_type.to_string(), i32::MAX);
         let newer = known.range(versions(event.version)).next();
         let (_, record) = newer.or_else(|| known.range(versions(i32::MIN)).next_back())?;
         (record.layout == Layout::Columns).then(|| Arc::clone(record))
@@ -37,7 +37,7 @@ impl Schemas {
     pub(crate) fn lack(&self, stored: &StoredEvent) -> bool {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let event = &stored.event;
-        let versions = (event.event_type.clone(), i32::MIN)..=(event.event_type.clone(), i32::MAX);
+        let versions = (event.event_type.to_string(), i32::MIN)..=(event.event_type.to_string(), i32::MAX);
         let newest = known.range(versions).next_back();
         newest.is_some_and(|((_, version), record)| *version < event.version && record.layout == Layout::Columns)
     }
@@ -96,7 +96,7 @@ impl<'e> Lookup<'_, 'e> {
     }
 
     fn look(&mut self, stored: &'e StoredEvent) -> Looked {
-        let key = (stored.event.event_type.as_str(), stored.event.version);
+        let key = (&*stored.event.event_type, stored.event.version);
         if let Some((last, looked)) = self.last
             && last == key
         {

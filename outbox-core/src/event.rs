@@ -1,5 +1,7 @@
 //! The envelope: an event as the outbox stores it and as a sink receives it.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, SubsecRound, Utc};
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
@@ -23,16 +25,16 @@ const ENVELOPE_BYTES: usize = 64;
 pub struct Event {
     /// UUIDv7, made by the application when the event is emitted.
     pub id: Uuid,
-    /// The stored name of its type.
-    pub event_type: String,
+    /// The stored name of its type. Events of one batch share it, as they do the other names.
+    pub event_type: Arc<str>,
     /// The version of the payload's shape.
     pub version: i32,
     /// When it happened: microseconds, UTC, the application's clock.
     pub occurred_at: DateTime<Utc>,
     /// Where it happened: `production`, `staging`.
-    pub environment: String,
+    pub environment: Arc<str>,
     /// The destination table.
-    pub table: String,
+    pub table: Arc<str>,
     /// What it is about.
     pub key: Option<String>,
     /// A JSON object of headers (`traceparent`).
@@ -50,11 +52,11 @@ impl Event {
     pub fn from_log<E: EventLog + ?Sized>(log: &E, environment: &str) -> Result<Self, EncodeError> {
         Self {
             id: Uuid::now_v7(),
-            event_type: log.event_type().to_owned(),
+            event_type: log.event_type().into(),
             version: log.version(),
             occurred_at: log.occurred_at().unwrap_or_else(Utc::now).trunc_subsecs(6),
-            environment: environment.to_owned(),
-            table: log.table().to_owned(),
+            environment: environment.into(),
+            table: log.table().into(),
             key: log.key(),
             headers: None,
             payload: log.payload()?,
@@ -72,14 +74,14 @@ impl Event {
 
     /// An event from its stored parts, unchecked. For stores.
     #[must_use]
-    pub fn stored(id: Uuid, event_type: String, version: i32, occurred_at: DateTime<Utc>) -> Self {
+    pub fn stored(id: Uuid, event_type: Arc<str>, version: i32, occurred_at: DateTime<Utc>) -> Self {
         Self {
             id,
             event_type,
             version,
             occurred_at,
-            environment: String::new(),
-            table: String::new(),
+            environment: Arc::default(),
+            table: Arc::default(),
             key: None,
             headers: None,
             payload: String::new(),
@@ -121,11 +123,11 @@ impl Event {
             return Err(EncodeError::bad_name("key", NAME_BYTES_MAX));
         }
         for (what, text) in [
-            ("type", Some(&self.event_type)),
-            ("table", Some(&self.table)),
-            ("environment", Some(&self.environment)),
-            ("key", self.key.as_ref()),
-            ("headers", self.headers.as_ref()),
+            ("type", Some(&*self.event_type)),
+            ("table", Some(&*self.table)),
+            ("environment", Some(&*self.environment)),
+            ("key", self.key.as_deref()),
+            ("headers", self.headers.as_deref()),
         ] {
             // PostgreSQL refuses NUL in text. JSON text escapes it, so the payload needs no look.
             if text.is_some_and(|text| text.contains('\0')) {

@@ -18,6 +18,8 @@ pub mod headers;
 mod insert;
 #[cfg(feature = "mysql")]
 pub mod mysql;
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+mod names;
 mod nesting;
 mod options;
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]

@@ -7,6 +7,7 @@ use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text};
 use outbox_core::{Event, PartRecord, StoreError, StoreErrorKind, StoredEvent};
 use uuid::Uuid;
 
+use crate::names::Names;
 use crate::parts;
 
 #[derive(QueryableByName)]
@@ -79,19 +80,24 @@ pub(crate) struct EventRow {
     payload: String,
 }
 
-impl TryFrom<EventRow> for StoredEvent {
-    type Error = Error;
-
-    fn try_from(row: EventRow) -> Result<Self, Error> {
-        let id = Uuid::parse_str(&row.id).map_err(|e| Error::DeserializationError(e.into()))?;
-        let occurred_at = DateTime::from_timestamp_micros(row.occurred_at)
+impl EventRow {
+    fn stored(self, names: &mut Names) -> Result<StoredEvent, Error> {
+        let mut name = |text: &str| names.shared(text.as_bytes()).map_err(|e| Error::DeserializationError(e.into()));
+        let id = Uuid::parse_str(&self.id).map_err(|e| Error::DeserializationError(e.into()))?;
+        let occurred_at = DateTime::from_timestamp_micros(self.occurred_at)
             .ok_or_else(|| Error::DeserializationError("occurred_at is no time".into()))?;
-        let mut event = Event::stored(id, row.event_type, row.version, occurred_at);
-        event.environment = row.environment;
-        event.table = row.destination;
-        event.key = row.key;
-        event.headers = row.headers;
-        event.payload = row.payload;
-        Ok(Self { seq: row.seq, event })
+        let mut event = Event::stored(id, name(&self.event_type)?, self.version, occurred_at);
+        event.environment = name(&self.environment)?;
+        event.table = name(&self.destination)?;
+        event.key = self.key;
+        event.headers = self.headers;
+        event.payload = self.payload;
+        Ok(StoredEvent { seq: self.seq, event })
     }
+}
+
+/// What the rows hold.
+pub(crate) fn events(rows: Vec<EventRow>) -> Result<Vec<StoredEvent>, Error> {
+    let mut names = Names::default();
+    rows.into_iter().map(|row| row.stored(&mut names)).collect()
 }

@@ -185,9 +185,9 @@ impl Machine {
             if frozen.contains(&ordinal) {
                 continue;
             }
-            match groups.iter_mut().find(|group| group.table == stored.event.table) {
+            match groups.iter_mut().find(|group| group.table == *stored.event.table) {
                 Some(group) => group.ordinals.push(ordinal),
-                None => groups.push(Group { table: stored.event.table.clone(), ordinals: vec![ordinal] }),
+                None => groups.push(Group { table: stored.event.table.to_string(), ordinals: vec![ordinal] }),
             }
         }
         groups.retain(|group| !self.wait_behind(None, group));

@@ -6,6 +6,14 @@ mod mysql;
 mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(any(
+    feature = "postgres",
+    feature = "postgres-sync",
+    feature = "mysql",
+    feature = "mysql-sync",
+    feature = "sqlite"
+))]
+mod texts;
 #[cfg(any(feature = "mysql", feature = "mysql-sync", feature = "sqlite"))]
 mod values;
 
@@ -83,28 +91,4 @@ mod sealed {
     impl Sealed for diesel::mysql::Mysql {}
     #[cfg(feature = "sqlite")]
     impl Sealed for diesel::sqlite::Sqlite {}
-}
-
-/// Text that `Debug` does not show: Diesel hands the binds of every query to the connection's instrumentation, which
-/// may log them.
-#[cfg(any(
-    feature = "postgres",
-    feature = "postgres-sync",
-    feature = "mysql",
-    feature = "mysql-sync",
-    feature = "sqlite"
-))]
-pub(crate) struct Hidden(String);
-
-#[cfg(any(
-    feature = "postgres",
-    feature = "postgres-sync",
-    feature = "mysql",
-    feature = "mysql-sync",
-    feature = "sqlite"
-))]
-impl std::fmt::Debug for Hidden {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "<{} bytes>", self.0.len())
-    }
 }

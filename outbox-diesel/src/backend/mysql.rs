@@ -5,12 +5,10 @@ use std::borrow::Cow;
 use diesel::QueryResult;
 use diesel::mysql::Mysql;
 use diesel::query_builder::AstPass;
-use diesel::serialize::{self, Output, ToSql};
-use diesel::sql_types::Text;
 use outbox_core::{EVENT_BYTES_MAX, Event};
 
 use super::values::{COLUMNS, Row, push};
-use super::{Dialect, Hidden, OutboxBackend, process_tables};
+use super::{Dialect, OutboxBackend, process_tables};
 use crate::error::unsupported;
 use crate::options::{Isolation, TxOptions};
 
@@ -88,12 +86,6 @@ fn rollback(options: &TxOptions) -> &'static str {
     match options.commit_check {
         true => "ROLLBACK; SET SESSION autocommit = IFNULL(@outbox_autocommit, 1)",
         false => "ROLLBACK",
-    }
-}
-
-impl ToSql<Text, Mysql> for Hidden {
-    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Mysql>) -> serialize::Result {
-        <str as ToSql<Text, Mysql>>::to_sql(self.0.as_str(), out)
     }
 }
 

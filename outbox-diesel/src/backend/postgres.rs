@@ -9,12 +9,12 @@ use chrono::{DateTime, Utc};
 use diesel::QueryResult;
 use diesel::pg::Pg;
 use diesel::query_builder::AstPass;
-use diesel::serialize::{self, Output, ToSql};
 use diesel::sql_types::{Array, Integer, Nullable, Text, Timestamptz};
 use outbox_core::Event;
 use uuid::Uuid;
 
-use super::{Dialect, Hidden, OutboxBackend, process_tables};
+use super::texts::{Hidden, Name};
+use super::{Dialect, OutboxBackend, process_tables};
 use crate::options::{Isolation, TxOptions};
 
 const INSERT: &str = "INSERT INTO outbox_event \
@@ -27,11 +27,11 @@ const UNLESS_FULL: &str = ") WHERE NOT EXISTS (SELECT FROM outbox_limit WHERE is
 #[derive(Debug, Default)]
 pub struct Columns {
     id: Vec<Uuid>,
-    event_type: Vec<String>,
+    event_type: Vec<Name>,
     version: Vec<i32>,
     occurred_at: Vec<DateTime<Utc>>,
-    environment: Vec<String>,
-    destination: Vec<String>,
+    environment: Vec<Name>,
+    destination: Vec<Name>,
     key: Vec<Option<Hidden>>,
     headers: Vec<Option<Hidden>>,
     payload: Vec<Hidden>,
@@ -59,11 +59,11 @@ impl OutboxBackend for Pg {
         for event in events {
             columns.bytes.push(i32::try_from(event.bytes()).unwrap_or(i32::MAX));
             columns.id.push(event.id);
-            columns.event_type.push(event.event_type);
+            columns.event_type.push(Name(event.event_type));
             columns.version.push(event.version);
             columns.occurred_at.push(event.occurred_at);
-            columns.environment.push(event.environment);
-            columns.destination.push(event.table);
+            columns.environment.push(Name(event.environment));
+            columns.destination.push(Name(event.table));
             columns.key.push(event.key.map(Hidden));
             columns.headers.push(event.headers.map(Hidden));
             columns.payload.push(Hidden(event.payload));
@@ -118,12 +118,6 @@ fn begin(options: &TxOptions) -> QueryResult<Cow<'static, str>> {
 /// and is cheap: 4 us, where `SELECT 1` takes 15.
 fn commit(options: &TxOptions) -> &'static str {
     if options.commit_check { "SET CONSTRAINTS ALL IMMEDIATE; COMMIT" } else { "COMMIT" }
-}
-
-impl ToSql<Text, Pg> for Hidden {
-    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
-        <String as ToSql<Text, Pg>>::to_sql(&self.0, out)
-    }
 }
 
 #[cfg(test)]

@@ -4,13 +4,11 @@ use std::borrow::Cow;
 
 use diesel::QueryResult;
 use diesel::query_builder::AstPass;
-use diesel::serialize::{self, Output, ToSql};
-use diesel::sql_types::Text;
 use diesel::sqlite::Sqlite;
 use outbox_core::Event;
 
 use super::values::{COLUMNS, Row, push};
-use super::{Dialect, Hidden, OutboxBackend, process_tables};
+use super::{Dialect, OutboxBackend, process_tables};
 use crate::error::unsupported;
 use crate::options::TxOptions;
 
@@ -61,10 +59,4 @@ fn begin(options: &TxOptions) -> QueryResult<Cow<'static, str>> {
         return Err(unsupported("SQLite", "deferrable"));
     }
     Ok(Cow::Borrowed(if options.read_only { "BEGIN; PRAGMA query_only = ON" } else { "BEGIN IMMEDIATE" }))
-}
-
-impl ToSql<Text, Sqlite> for Hidden {
-    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
-        <String as ToSql<Text, Sqlite>>::to_sql(&self.0, out)
-    }
 }

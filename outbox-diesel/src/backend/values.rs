@@ -7,7 +7,7 @@ use diesel::serialize::ToSql;
 use diesel::sql_types::{BigInt, HasSqlType, Integer, Nullable, Text};
 use outbox_core::Event;
 
-use super::Hidden;
+use super::texts::{Hidden, Name};
 
 /// Binds of a row.
 pub(super) const COLUMNS: usize = 10;
@@ -17,11 +17,11 @@ pub(super) const COLUMNS: usize = 10;
 #[derive(Debug)]
 pub struct Row {
     id: String,
-    event_type: String,
+    event_type: Name,
     version: i32,
     occurred_at: i64,
-    environment: String,
-    destination: String,
+    environment: Name,
+    destination: Name,
     key: Option<Hidden>,
     headers: Option<Hidden>,
     payload: Hidden,
@@ -33,11 +33,11 @@ impl From<Event> for Row {
         Self {
             bytes: i32::try_from(event.bytes()).unwrap_or(i32::MAX),
             id: event.id.to_string(),
-            event_type: event.event_type,
+            event_type: Name(event.event_type),
             version: event.version,
             occurred_at: event.occurred_at.timestamp_micros(),
-            environment: event.environment,
-            destination: event.table,
+            environment: Name(event.environment),
+            destination: Name(event.table),
             key: event.key.map(Hidden),
             headers: event.headers.map(Hidden),
             payload: Hidden(event.payload),
@@ -54,6 +54,7 @@ where
     i32: ToSql<Integer, DB>,
     i64: ToSql<BigInt, DB>,
     Hidden: ToSql<Text, DB>,
+    Name: ToSql<Text, DB>,
     Option<Hidden>: ToSql<Nullable<Text>, DB>,
 {
     if rows.len() != 1 && rows.len() != rows_max {

@@ -14,7 +14,7 @@ use super::error::unreadable;
 use super::ranges::Ranges;
 use super::rows::{BatchRow, EVENT_COLUMNS};
 use super::{NOW, micros};
-use crate::rows::{EventRow, Number, PartRow, TableRow};
+use crate::rows::{self, EventRow, Number, PartRow, TableRow};
 
 /// How many free batches a claim looks at: other relays may be quicker with the first ones.
 const CANDIDATES: u32 = 8;
@@ -191,9 +191,7 @@ pub(super) async fn read(step: &mut Step<'_>, claim: &Claim) -> QueryResult<Vec<
     for piece in numbers.pieces(RANGES_MAX) {
         let sql = format!("SELECT {} FROM outbox_event WHERE {} ORDER BY seq", EVENT_COLUMNS, piece.condition("seq"));
         let rows: Vec<EventRow> = step.query(&sql).load(step.conn).await?;
-        for row in rows {
-            events.push(StoredEvent::try_from(row)?);
-        }
+        events.extend(rows::events(rows)?);
     }
     Ok(events)
 }

@@ -10,7 +10,7 @@ use super::batches::{insert_part, is_held, next_part};
 use super::connections::Step;
 use super::rows::{EVENT_COLUMNS, HeldRow};
 use super::{NOW, micros};
-use crate::rows::{EventRow, Number, PartRow};
+use crate::rows::{self, EventRow, Number, PartRow};
 
 /// Of a held batch that is in nobody's hands.
 fn free_held() -> String {
@@ -63,11 +63,11 @@ async fn insert_event(step: &mut Step<'_>, batch: i64, ordinal: i32, stored: &St
     .bind::<Integer, _>(ordinal)
     .bind::<BigInt, _>(stored.seq)
     .bind::<Text, _>(event.id.to_string())
-    .bind::<Text, _>(&event.event_type)
+    .bind::<Text, _>(&*event.event_type)
     .bind::<Integer, _>(event.version)
     .bind::<BigInt, _>(event.occurred_at.timestamp_micros())
-    .bind::<Text, _>(&event.environment)
-    .bind::<Text, _>(&event.table)
+    .bind::<Text, _>(&*event.environment)
+    .bind::<Text, _>(&*event.table)
     .bind::<Nullable<Text>, _>(event.key.as_deref())
     .bind::<Nullable<Text>, _>(event.headers.as_deref())
     .bind::<Text, _>(&event.payload)
@@ -157,7 +157,7 @@ async fn delete(step: &mut Step<'_>, batch: BatchId) -> QueryResult<()> {
 pub(super) async fn events(step: &mut Step<'_>, batch: BatchId) -> QueryResult<Vec<StoredEvent>> {
     let sql = format!("SELECT {} FROM outbox_held WHERE batch = ? ORDER BY ordinal", EVENT_COLUMNS);
     let rows: Vec<EventRow> = step.query(&sql).bind::<BigInt, _>(batch.0).load(step.conn).await?;
-    rows.into_iter().map(StoredEvent::try_from).collect()
+    rows::events(rows)
 }
 
 /// None: it is no held batch.

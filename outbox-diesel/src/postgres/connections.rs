@@ -5,55 +5,64 @@
 //! new one, and the error that an operator sees is PostgreSQL's own.
 
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use diesel::{ConnectionError, ConnectionResult, QueryResult};
-use diesel_async::{AnsiTransactionManager, AsyncConnection, AsyncPgConnection, TransactionManager};
+use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager};
 use outbox_core::{StoreError, StoreErrorKind};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use tokio_postgres::tls::TlsStream;
+use tokio_postgres::{Client, Connection, NoTls, Socket};
 
 use super::error::store_error;
-use super::pooler::connect_behind_pooler;
+use super::opened::{Driver, Manner, Opened, Opening};
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-type Connecting = Pin<Box<dyn Future<Output = ConnectionResult<AsyncPgConnection>> + Send>>;
-
-/// How a connection is made.
-#[derive(Clone)]
-enum Connect {
-    /// To a URL, without TLS.
-    To(Arc<str>),
-    With(Arc<dyn Fn() -> Connecting + Send + Sync>),
-}
-
 #[derive(Clone)]
 pub(super) struct Connections {
-    connect: Connect,
+    connect: Arc<dyn Fn(Manner) -> Opening + Send + Sync>,
     /// Whether a pooler in transaction mode lies between: every step is one transaction then.
     pooled: bool,
-    idle: Arc<Mutex<Vec<AsyncPgConnection>>>,
+    idle: Arc<Mutex<Vec<Opened>>>,
     permits: Arc<Semaphore>,
 }
 
 impl Connections {
+    /// To a URL, without TLS.
     pub(super) fn to(url: &str, max: usize) -> Self {
-        Self::new(Connect::To(Arc::from(url)), max)
+        let url = Arc::<str>::from(url);
+        let connect = move || {
+            let url = Arc::clone(&url);
+            async move { tokio_postgres::connect(&url, NoTls).await }
+        };
+        Self::with_clients(connect, max)
+    }
+
+    pub(super) fn with_clients<F, S>(connect: impl Fn() -> F + Send + Sync + 'static, max: usize) -> Self
+    where
+        F: Future<Output = Result<(Client, Connection<Socket, S>), tokio_postgres::Error>> + Send + 'static,
+        S: TlsStream + Unpin + Send + 'static,
+    {
+        Self::new(move |manner| Box::pin(Opened::from_client(connect(), manner)), max)
     }
 
     pub(super) fn with<F>(connect: impl Fn() -> F + Send + Sync + 'static, max: usize) -> Self
     where
         F: Future<Output = ConnectionResult<AsyncPgConnection>> + Send + 'static,
     {
-        Self::new(Connect::With(Arc::new(move || Box::pin(connect()))), max)
+        let connect = move |_| -> Opening {
+            let connecting = connect();
+            Box::pin(async move { connecting.await.map(Opened::driven_by_task) })
+        };
+        Self::new(connect, max)
     }
 
-    fn new(connect: Connect, max: usize) -> Self {
-        Self { connect, pooled: false, idle: Arc::default(), permits: Arc::new(Semaphore::new(max)) }
+    fn new(connect: impl Fn(Manner) -> Opening + Send + Sync + 'static, max: usize) -> Self {
+        Self { connect: Arc::new(connect), pooled: false, idle: Arc::default(), permits: Arc::new(Semaphore::new(max)) }
     }
 
     /// The same through a pooler, with connections that are made for one.
@@ -99,14 +108,13 @@ impl Connections {
     ) -> Result<T, StoreError> {
         // Never closed.
         let _permit = self.permits.acquire().await;
-        let idle = self.idle().pop();
-        let mut conn = match idle {
-            Some(conn) => conn,
-            None => self.open(operation).await?,
+        let mut opened = match self.usable() {
+            Some(opened) => opened,
+            None => self.open(operation, Driver::Step).await?,
         };
-        match timeout(limit, step(&mut conn)).await {
+        match timeout(limit, opened.run(step)).await {
             Ok(Ok(done)) => {
-                self.idle().push(conn);
+                self.idle().push(opened);
                 Ok(done)
             }
             Ok(Err(error)) => Err(store_error(operation, error)),
@@ -114,22 +122,15 @@ impl Connections {
         }
     }
 
-    /// A connection that is nobody else's.
-    pub(super) async fn open(&self, operation: &'static str) -> Result<AsyncPgConnection, StoreError> {
-        let connecting: Connecting = match &self.connect {
-            Connect::With(connect) => connect(),
-            Connect::To(url) => {
-                let (url, pooled) = (Arc::clone(url), self.pooled);
-                Box::pin(async move {
-                    match pooled {
-                        true => connect_behind_pooler(&url).await,
-                        false => AsyncPgConnection::establish(&url).await,
-                    }
-                })
-            }
-        };
-        match timeout(CONNECT_TIMEOUT, connecting).await {
-            Ok(Ok(conn)) => Ok(conn),
+    /// A connection that is nobody else's, and that is listened to all the time.
+    pub(super) async fn listening(&self, operation: &'static str) -> Result<AsyncPgConnection, StoreError> {
+        self.open(operation, Driver::Task).await.map(Opened::into_connection)
+    }
+
+    async fn open(&self, operation: &'static str, driver: Driver) -> Result<Opened, StoreError> {
+        let manner = Manner { driver, pooled: self.pooled };
+        match timeout(CONNECT_TIMEOUT, (self.connect)(manner)).await {
+            Ok(Ok(opened)) => Ok(opened),
             Ok(Err(error)) => Err(refused(operation, error)),
             Err(_) => {
                 let limit = CONNECT_TIMEOUT.as_secs();
@@ -138,7 +139,13 @@ impl Connections {
         }
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<AsyncPgConnection>> {
+    /// An idle connection that the server has not closed meanwhile, as far as one can tell without asking.
+    fn usable(&self) -> Option<Opened> {
+        let mut idle = self.idle();
+        std::iter::from_fn(|| idle.pop()).find_map(Opened::still_open)
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Opened>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -32,12 +32,12 @@ impl PostgresStore {
                 .bind::<Text, _>(interval(hold.delay))
                 .bind::<Array<BigInt>, _>(events().map(|stored| stored.seq).collect::<Vec<_>>())
                 .bind::<Array<SqlUuid>, _>(events().map(|stored| stored.event.id).collect::<Vec<_>>())
-                .bind::<Array<Text>, _>(events().map(|stored| &stored.event.event_type).collect::<Vec<_>>())
+                .bind::<Array<Text>, _>(events().map(|stored| &*stored.event.event_type).collect::<Vec<_>>())
                 .bind::<Array<Integer>, _>(events().map(|stored| stored.event.version).collect::<Vec<_>>())
                 .bind::<Array<Timestamptz>, _>(
                     events().map(|stored| stored.event.occurred_at).collect::<Vec<DateTime<Utc>>>(),
                 )
-                .bind::<Array<Text>, _>(events().map(|stored| &stored.event.environment).collect::<Vec<_>>())
+                .bind::<Array<Text>, _>(events().map(|stored| &*stored.event.environment).collect::<Vec<_>>())
                 .bind::<Array<Nullable<Text>>, _>(
                     events().map(|stored| stored.event.key.as_deref()).collect::<Vec<_>>(),
                 )

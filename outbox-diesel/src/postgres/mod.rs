@@ -6,10 +6,12 @@
 mod claiming;
 mod connections;
 mod error;
+mod event;
 mod floors;
 mod freezing;
 mod holding;
 mod notify;
+mod opened;
 mod operating;
 mod pooler;
 mod prepared;

@@ -116,7 +116,7 @@ impl PostgresStore {
 
     /// Until the connection breaks.
     async fn hear(&self, heard: &Notify) -> Result<(), StoreError> {
-        let mut conn = self.connections.open("listen").await?;
+        let mut conn = self.connections.listening("listen").await?;
         let listen = diesel::sql_query(format!("LISTEN \"{}\"", self.channel())).execute(&mut conn).await;
         listen.map_err(|error| super::error::store_error("listen", error))?;
         // What was announced while nobody listened.

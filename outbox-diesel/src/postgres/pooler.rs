@@ -11,6 +11,8 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use tokio_postgres::tls::TlsStream;
 use tokio_postgres::{Client, Connection, NoTls, Socket};
 
+use super::opened::text;
+
 /// Connects to `url`, without TLS, through a pooler in transaction mode: for a service that emits.
 ///
 /// Whatever is done on the connection has to be in a transaction, as in a function with `#[transactional_event]`: Diesel sends a
@@ -42,21 +44,29 @@ where
 {
     // Diesel, which is to drive the connection, prepares its first statement at once: the transaction begins before that.
     tokio::select! {
-        begun = client.batch_execute("BEGIN") => begun.map_err(bad)?,
+        begun = begin(&client) => begun?,
         ended = &mut connection => {
             ended.map_err(bad)?;
             return Err(ConnectionError::BadConnection("the connection was closed".to_owned()));
         }
     }
-    let mut conn = AsyncPgConnection::try_from_client_and_connection(client, connection).await?;
+    let conn = AsyncPgConnection::try_from_client_and_connection(client, connection).await?;
+    set_up(conn).await
+}
+
+/// What begins the transaction in which Diesel sets a connection up.
+pub(super) async fn begin(client: &Client) -> ConnectionResult<()> {
+    client.batch_execute("BEGIN").await.map_err(bad)
+}
+
+/// What ends it.
+pub(super) async fn set_up(mut conn: AsyncPgConnection) -> ConnectionResult<AsyncPgConnection> {
     // What Diesel has set, the time zone and the encoding, is what PgBouncer keeps for each of its clients.
     conn.batch_execute("COMMIT").await.map_err(ConnectionError::CouldntSetupConfiguration)?;
     conn.set_prepared_statement_cache_size(CacheSize::Disabled);
     Ok(conn)
 }
 
-fn bad(error: tokio_postgres::Error) -> ConnectionError {
-    // The server's own text is one level down.
-    let source = std::error::Error::source(&error).map(ToString::to_string);
-    ConnectionError::BadConnection(source.unwrap_or_else(|| error.to_string()))
+pub(super) fn bad(error: tokio_postgres::Error) -> ConnectionError {
+    ConnectionError::BadConnection(text(&error))
 }

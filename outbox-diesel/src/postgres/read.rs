@@ -2,11 +2,11 @@
 
 use diesel::QueryResult;
 use diesel::sql_types::{BigInt, Text};
-use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use outbox_core::{Claim, StoredEvent};
 
 use super::prepared::Prepare;
-use super::rows::EventRow;
+use super::event::events;
 use crate::Tables;
 
 /// With planner settings for reading a batch: the index order is the batch's order, so anything else would only sort again.
@@ -109,8 +109,7 @@ impl Reading {
 
     /// The events of a held batch.
     pub(super) async fn held(&self, batch: i64, conn: &mut AsyncPgConnection) -> QueryResult<Vec<StoredEvent>> {
-        let rows = diesel::sql_query(&self.held).bind::<BigInt, _>(batch).load::<EventRow>(conn).await?;
-        Ok(rows.into_iter().map(StoredEvent::from).collect())
+        events(conn, diesel::sql_query(&self.held).bind::<BigInt, _>(batch), 0).await
     }
 
     /// The events of the claimed batch. None: its bounds are unreadable.
@@ -128,33 +127,30 @@ impl Reading {
         // is left open here outlives it.
         conn.batch_execute(BEGIN).await?;
         let begins = if cut == ALL { begins(base, tick, (lo_xid, lo_seq), hi_xid) } else { None };
-        let rows = match begins {
+        let rows = claim.rows as usize;
+        let events = match begins {
             Some((xid, seq)) => {
-                diesel::sql_query(&self.plain)
+                let plain = diesel::sql_query(&self.plain)
                     .bind::<Text, _>(xid)
                     .bind::<Text, _>(seq)
                     .bind::<Text, _>(hi_xid)
-                    .bind::<Text, _>(hi_seq)
-                    .prepared()
-                    .load::<EventRow>(conn)
-                    .await?
+                    .bind::<Text, _>(hi_seq);
+                events(conn, plain.prepared(), rows).await?
             }
             None => {
-                diesel::sql_query(if cut == SEQ { &self.by_seq } else { &self.by_xid })
+                let read = diesel::sql_query(if cut == SEQ { &self.by_seq } else { &self.by_xid })
                     .bind::<Text, _>(base)
                     .bind::<Text, _>(tick)
                     .bind::<Text, _>(lo_xid)
                     .bind::<Text, _>(lo_seq)
                     .bind::<Text, _>(hi_xid)
                     .bind::<Text, _>(hi_seq)
-                    .bind::<BigInt, _>(claim.batch.0)
-                    .prepared()
-                    .load::<EventRow>(conn)
-                    .await?
+                    .bind::<BigInt, _>(claim.batch.0);
+                events(conn, read.prepared(), rows).await?
             }
         };
         conn.batch_execute("COMMIT").await?;
-        Ok(Some(rows.into_iter().map(StoredEvent::from).collect()))
+        Ok(Some(events))
     }
 }
 

@@ -2,11 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
-use diesel::deserialize::{self, FromSqlRow};
+use diesel::deserialize;
 use diesel::pg::Pg;
-use diesel::row::{NamedRow, Row};
-use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz, Untyped, Uuid as SqlUuid};
-use outbox_core::{Event, HeldBatch, StoredEvent};
+use diesel::row::NamedRow;
+use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use outbox_core::HeldBatch;
 use uuid::Uuid;
 
 #[derive(QueryableByName)]
@@ -81,33 +81,6 @@ pub(super) struct FrozenRow {
     pub part_no: i32,
     #[diesel(sql_type = SqlUuid)]
     pub part_token: Uuid,
-}
-
-/// An event, read by position: `seq, id, event_type, version, occurred_at, environment, destination, key, headers, payload`. Looking
-/// for each column by its name took as long as reading it.
-pub(super) struct EventRow(StoredEvent);
-
-impl FromSqlRow<Untyped, Pg> for EventRow {
-    fn build_from_row<'a>(row: &impl Row<'a, Pg>) -> deserialize::Result<Self> {
-        let text = |at: usize| row.get_value::<Text, String, _>(at);
-        let optional = |at: usize| row.get_value::<Nullable<Text>, Option<String>, _>(at);
-        let id = row.get_value::<SqlUuid, Uuid, _>(1)?;
-        let version = row.get_value::<Integer, i32, _>(3)?;
-        let occurred_at = row.get_value::<Timestamptz, DateTime<Utc>, _>(4)?;
-        let mut event = Event::stored(id, text(2)?, version, occurred_at);
-        event.environment = text(5)?;
-        event.table = text(6)?;
-        event.key = optional(7)?;
-        event.headers = optional(8)?;
-        event.payload = text(9)?;
-        Ok(Self(StoredEvent { seq: row.get_value::<BigInt, i64, _>(0)?, event }))
-    }
-}
-
-impl From<EventRow> for StoredEvent {
-    fn from(row: EventRow) -> Self {
-        row.0
-    }
 }
 
 #[derive(QueryableByName)]

@@ -12,7 +12,7 @@ use super::connection::Step;
 use super::plan::cursor;
 use super::rows::{BatchRow, EVENT_COLUMNS};
 use super::{NOW_MS, millis};
-use crate::rows::{EventRow, Number, PartRow, TableRow};
+use crate::rows::{self, EventRow, Number, PartRow, TableRow};
 
 /// What a claim is made of.
 pub(super) struct Claimed {
@@ -113,7 +113,7 @@ pub(super) fn read(step: &mut Step<'_>, claim: &Claim) -> QueryResult<Option<Vec
         .bind::<BigInt, _>(lo)
         .bind::<BigInt, _>(hi)
         .load(step.conn)?;
-    rows.into_iter().map(StoredEvent::try_from).collect::<QueryResult<_>>().map(Some)
+    rows::events(rows).map(Some)
 }
 
 /// Whether the claim still holds its batch. Under the write lock it stays so.

@@ -9,7 +9,7 @@ use super::batches::{fenced, insert_part, next_part};
 use super::connection::Step;
 use super::rows::{EVENT_COLUMNS, HeldRow};
 use super::{NOW_MS, millis};
-use crate::rows::{EventRow, Number, PartRow};
+use crate::rows::{self, EventRow, Number, PartRow};
 
 /// Of a held batch that is in nobody's hands.
 fn free_held() -> String {
@@ -56,11 +56,11 @@ fn insert_event(step: &mut Step<'_>, batch: i64, ordinal: i32, stored: &StoredEv
     .bind::<Integer, _>(ordinal)
     .bind::<BigInt, _>(stored.seq)
     .bind::<Text, _>(event.id.to_string())
-    .bind::<Text, _>(&event.event_type)
+    .bind::<Text, _>(&*event.event_type)
     .bind::<Integer, _>(event.version)
     .bind::<BigInt, _>(event.occurred_at.timestamp_micros())
-    .bind::<Text, _>(&event.environment)
-    .bind::<Text, _>(&event.table)
+    .bind::<Text, _>(&*event.environment)
+    .bind::<Text, _>(&*event.table)
     .bind::<Nullable<Text>, _>(event.key.as_deref())
     .bind::<Nullable<Text>, _>(event.headers.as_deref())
     .bind::<Text, _>(&event.payload)
@@ -109,7 +109,7 @@ fn move_part(step: &mut Step<'_>, claim: &Claim, hold: &Hold, to: i64) -> QueryR
 pub(super) fn events(step: &mut Step<'_>, batch: BatchId) -> QueryResult<Vec<StoredEvent>> {
     let sql = format!("SELECT {} FROM outbox_held e WHERE e.batch = ? ORDER BY e.ordinal", EVENT_COLUMNS);
     let rows: Vec<EventRow> = step.query(&sql).bind::<BigInt, _>(batch.0).load(step.conn)?;
-    rows.into_iter().map(StoredEvent::try_from).collect()
+    rows::events(rows)
 }
 
 /// None: it is no held batch.

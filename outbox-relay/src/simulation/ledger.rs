@@ -123,7 +123,7 @@ impl Ledger {
         if events.is_empty() {
             self.breach(format!("part {} is empty", part.id));
         }
-        for stored in part.events.iter().filter(|stored| stored.event.table != part.table) {
+        for stored in part.events.iter().filter(|stored| *stored.event.table != part.table) {
             self.breach(format!("event {} goes to {}", stored.event.id, part.table));
         }
         let content = Content { route: part.route.clone(), table: part.table.clone(), events };

@@ -126,9 +126,9 @@ impl World {
             *no += 1;
             let id = Uuid::from_u64_pair(0x0e0e, *no);
             let mut event = Event::stored(id, "seen".into(), 1, DateTime::UNIX_EPOCH);
-            event.table = format!("table_{table}");
+            event.table = format!("table_{table}").into();
             event.payload = format!("{{\"no\":{no}}}");
-            events.push((id, event.table.clone()));
+            events.push((id, event.table.to_string()));
             tx.push(event);
         }
         Open { tx, events }

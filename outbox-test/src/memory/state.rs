@@ -44,7 +44,7 @@ pub(super) struct Progress {
 
 impl Progress {
     fn wants(&self, event: &Event) -> bool {
-        self.spec.event_types.as_ref().is_none_or(|types| types.contains(&event.event_type))
+        self.spec.event_types.as_ref().is_none_or(|types| types.iter().any(|name| **name == *event.event_type))
     }
 }
 

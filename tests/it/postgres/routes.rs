@@ -26,7 +26,7 @@ async fn a_filter_is_frozen_with_the_batch() {
     let claimed = claim(&store, &route).await.expect("a batch");
     let read = store.read(&claimed).await.expect("reads");
     assert_eq!(read.len(), 7);
-    assert!(read.iter().all(|stored| stored.event.event_type == "a"));
+    assert!(read.iter().all(|stored| &*stored.event.event_type == "a"));
     let status = store.status().await.expect("a status");
     assert_eq!(status.routes[0].event_types, Some(vec!["b".to_owned()]));
 }

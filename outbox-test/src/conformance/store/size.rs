@@ -31,7 +31,7 @@ pub async fn unicode_and_a_mebibyte_come_back_byte_for_byte<H: StoreHarness>() {
     for (sample, stored) in samples.iter().zip(&events) {
         let event = &stored.event;
         assert!(event.payload == sample.payload, "the payload of {}", sample.key);
-        assert_eq!((&event.event_type, &event.table), (&sample.event_type, &sample.table));
+        assert_eq!((&*event.event_type, &*event.table), (&*sample.event_type, &*sample.table));
         assert_eq!(event.key.as_ref(), Some(&sample.key));
     }
     let parts = store.freeze(&claim, vec![draft(0..3)]).await.expect("freezes");

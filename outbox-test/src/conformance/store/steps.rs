@@ -106,7 +106,7 @@ pub(super) fn draft(ordinals: impl IntoIterator<Item = u32>) -> PartDraft {
 
 /// The events at these positions, put aside.
 pub(super) fn hold(events: &[StoredEvent], part: Option<i32>, ordinals: &[u32], dead: bool) -> Hold {
-    let table = ordinals.first().map(|first| events[*first as usize].event.table.clone()).unwrap_or_default();
+    let table = ordinals.first().map(|first| events[*first as usize].event.table.to_string()).unwrap_or_default();
     Hold {
         part,
         table,
