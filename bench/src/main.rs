@@ -48,6 +48,9 @@ struct Cli {
     /// How often each thing is measured
     #[arg(long)]
     rounds: Option<usize>,
+    /// Of what drains a backlog, only what has this in its name; the targets that need the others are left out
+    #[arg(long)]
+    only: Option<String>,
     /// Be one of the processes that are compared, as this JSON says
     #[arg(long, hide = true)]
     role: Option<String>,
@@ -85,6 +88,7 @@ async fn main() -> ExitCode {
 async fn measure(cli: &Cli) -> Result<bool> {
     let mut size = if cli.quick { Size::quick() } else { Size::full() };
     size.rounds = cli.rounds.unwrap_or(size.rounds).max(1);
+    size.only.clone_from(&cli.only);
     let mut report = Report::default();
     figures::all(&size, &cli.what, &mut report).await?;
     if let Some(file) = &cli.json {

@@ -9,6 +9,8 @@ pub(crate) struct Size {
     pub(crate) rounds: usize,
     /// The backlog that is drained, as a rule.
     pub(crate) events: u64,
+    /// What drains them: only those with this in their names.
+    pub(crate) only: Option<String>,
     /// The backlogs whose rates are compared: small and large. Small ones are for what is slow, too.
     pub(crate) small: u64,
     pub(crate) large: u64,
@@ -34,6 +36,7 @@ impl Size {
         Self {
             rounds: 3,
             events: 1_000_000,
+            only: None,
             small: 100_000,
             large: 5_000_000,
             peers: 300_000,
@@ -51,6 +54,7 @@ impl Size {
         Self {
             rounds: 1,
             events: 4_000,
+            only: None,
             small: 1_000,
             large: 8_000,
             peers: 2_000,

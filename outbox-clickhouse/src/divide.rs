@@ -79,21 +79,22 @@ fn cut(events: &[&StoredEvent], group: Vec<usize>, settings: &ClickHouseSettings
 const FRAME: usize = 256;
 
 /// How many bytes one can become in JSON: a control character.
-const ESCAPED_MAX: usize = 6;
+const ESCAPED_MAX: usize = 1 + EXTRA_MAX as usize;
+const EXTRA_MAX: u8 = 5;
 
 /// The most that an event can take in a body: in JSON, characters are escaped.
 fn body_bytes(stored: &StoredEvent) -> usize {
     let event = &stored.event;
-    let longer = |text: &str| {
-        let extra = |byte: u8| match byte {
-            b'"' | b'\\' => 1,
-            0..0x20 => 5,
-            _ => 0,
-        };
-        text.bytes().map(extra).sum::<usize>()
-    };
-    let headers = event.headers.as_deref().map_or(0, longer);
-    event.bytes() + longer(&event.payload) + headers + FRAME
+    let headers = event.headers.as_deref().map_or(0, escapes);
+    event.bytes() + escapes(&event.payload) + headers + FRAME
+}
+
+/// By how many bytes a text becomes longer in JSON.
+fn escapes(text: &str) -> usize {
+    let extra = |byte: &u8| u8::from(matches!(byte, b'"' | b'\\')) + EXTRA_MAX * u8::from(*byte < 0x20);
+    // In sums of one byte, of which the compiler makes vectors: a third of the time that one sum of `usize` takes.
+    let pieces = text.as_bytes().chunks(u8::MAX as usize / EXTRA_MAX as usize);
+    pieces.map(|piece| usize::from(piece.iter().map(extra).sum::<u8>())).sum()
 }
 
 #[cfg(test)]

@@ -67,8 +67,8 @@ pub(crate) struct Lookup<'s, 'e> {
     found: HashMap<(&'e str, i32), Looked>,
     /// The schemas that were found, each once.
     kinds: Vec<Option<Arc<SchemaRecord>>>,
-    /// As a rule the next event is of the same type.
-    last: Option<((&'e str, i32), Looked)>,
+    /// As a rule the next event is of the same type, whose name a batch holds once.
+    last: Option<(&'e Arc<str>, i32, Looked)>,
 }
 
 /// What is known of a type and version.
@@ -96,13 +96,14 @@ impl<'e> Lookup<'_, 'e> {
     }
 
     fn look(&mut self, stored: &'e StoredEvent) -> Looked {
-        let key = (&*stored.event.event_type, stored.event.version);
-        if let Some((last, looked)) = self.last
-            && last == key
+        let (name, version) = (&stored.event.event_type, stored.event.version);
+        if let Some((last, last_version, looked)) = self.last
+            && Arc::ptr_eq(last, name)
+            && last_version == version
         {
             return looked;
         }
-        let looked = *self.found.entry(key).or_insert_with(|| {
+        let looked = *self.found.entry((&**name, version)).or_insert_with(|| {
             let schema = self.schemas.of(stored);
             let known = self.kinds.iter().position(|known| *known == schema);
             let kind = known.unwrap_or_else(|| {
@@ -111,7 +112,7 @@ impl<'e> Lookup<'_, 'e> {
             });
             Looked { kind, lacks: self.schemas.lack(stored) }
         });
-        self.last = Some((key, looked));
+        self.last = Some((name, version, looked));
         looked
     }
 }

@@ -21,6 +21,9 @@ pub(crate) struct Args {
     /// Tiny sizes: shows that every figure comes out, and nothing about its value
     #[arg(long)]
     quick: bool,
+    /// Of what drains a backlog, only what has this in its name; the targets that need the others are left out
+    #[arg(long)]
+    only: Option<String>,
     /// How often each thing is measured
     #[arg(long)]
     rounds: Option<usize>,
@@ -36,6 +39,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     bench.envs(stack.env()).args(&args.what);
     if let Some(file) = &args.json {
         bench.arg("--json").arg(file);
+    }
+    if let Some(only) = &args.only {
+        bench.args(["--only", only]);
     }
     if args.quick {
         bench.arg("--quick");

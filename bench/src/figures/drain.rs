@@ -22,6 +22,9 @@ pub(crate) async fn measure(place: &Place, size: &Size, report: &mut Report) -> 
     place.outbox(SMALL, size.small).await?;
     place.bodies(size.events).await?;
     let mut contestants = contestants(size);
+    if let Some(only) = &size.only {
+        contestants.retain(|contestant| contestant.name.contains(only));
+    }
     for round in 1..=size.rounds {
         eprintln!("drain, round {round} of {}", size.rounds);
         for contestant in &mut contestants {
@@ -30,6 +33,9 @@ pub(crate) async fn measure(place: &Place, size: &Size, report: &mut Report) -> 
     }
     for contestant in &contestants {
         costs(contestant, report);
+    }
+    if size.only.is_some() {
+        return Ok(());
     }
     let find = |name: &str| {
         let found = contestants.iter().find(|contestant| contestant.name == name);
