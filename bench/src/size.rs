@@ -42,7 +42,7 @@ impl Size {
             peers: 300_000,
             one_by_one: 1_000,
             sealed: 100_000,
-            producer: Duration::from_secs(2),
+            producer: Duration::from_secs(1),
             latency: Duration::from_secs(30),
             derives: 100,
             encoded: 1_000_000,

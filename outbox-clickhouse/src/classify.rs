@@ -32,7 +32,16 @@ impl<'a> Answer<'a> {
 
     /// The types of the columns that were sent are not the table's any more.
     pub(crate) fn is_outdated_header(&self) -> bool {
-        self.code == Some(117) && self.text.contains("(while reading header)")
+        match self.code {
+            Some(53) => self.text.contains("While executing Native"),
+            Some(117) => self.text.contains("(while reading header)"),
+            _ => false,
+        }
+    }
+
+    /// ClickHouse says that it has read fewer rows than were sent: see [`guard`](crate::guard).
+    pub(crate) fn is_cut(&self) -> bool {
+        self.text.starts_with("298 ")
     }
 
     fn is_too_many_partitions(&self) -> bool {
@@ -65,7 +74,7 @@ impl<'a> Answer<'a> {
             // Whatever it is: the same part under the same token is what completes the view once it is repaired.
             Some(_) if self.in_view() => SinkErrorKind::Environment,
             Some(code) if is_environment(code) => SinkErrorKind::Environment,
-            Some(117) if self.is_outdated_header() => SinkErrorKind::Stop,
+            Some(_) if self.is_outdated_header() => SinkErrorKind::Stop,
             Some(code) if is_stop(code) => SinkErrorKind::Stop,
             Some(code) if is_bad_rows(code) => SinkErrorKind::BadRows,
             Some(_) => SinkErrorKind::Unforeseen,

@@ -89,12 +89,14 @@ impl Column {
     }
 }
 
-/// How a value is written in RowBinary.
+/// How a value is written in a binary format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wire {
     pub(crate) shape: Shape,
-    /// A flag byte comes first.
+    /// It can be NULL.
     pub(crate) nullable: bool,
+    /// The column keeps each value once.
+    pub(crate) dictionary: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,7 +121,7 @@ fn bare(server_type: &str) -> (&str, bool) {
     }
 }
 
-/// How `field` is written in RowBinary for a column of `server_type`, None when only text formats can convert it.
+/// How `field` is written in binary for a column of `server_type`, None when only text formats can convert it.
 pub(crate) fn wire(field: Field, server_type: &str) -> Option<Wire> {
     let (bare, nullable) = bare(server_type);
     let micros = bare == "DateTime64(6)" || bare.starts_with("DateTime64(6, ");
@@ -133,7 +135,7 @@ pub(crate) fn wire(field: Field, server_type: &str) -> Option<Wire> {
         }
         _ => return None,
     };
-    Some(Wire { shape, nullable })
+    Some(Wire { shape, nullable, dictionary: server_type.starts_with("LowCardinality(") })
 }
 
 /// Whether the server can turn `field` into a column of `server_type` without losing anything but precision of time.

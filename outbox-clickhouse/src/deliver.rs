@@ -95,7 +95,7 @@ impl ClickHouseSink {
 
 /// The server refused the statement before it read a row, because the table is another one than when it was made.
 pub(crate) fn is_outdated(error: &SinkError) -> bool {
-    error.kind() == SinkErrorKind::Stop && matches!(error.code(), Some(16 | 44 | 60 | 81 | 117))
+    error.kind() == SinkErrorKind::Stop && matches!(error.code(), Some(16 | 44 | 53 | 60 | 81 | 117))
 }
 
 fn is_truncated(error: &SinkError) -> bool {

@@ -36,6 +36,11 @@ pub(crate) struct Explain<'a> {
 #[error("row {0} of the INSERT")]
 pub(crate) struct BadRow(pub(crate) usize);
 
+/// ClickHouse has read fewer rows than were sent.
+#[derive(Debug, thiserror::Error)]
+#[error("the INSERT was cut on its way")]
+pub(crate) struct Cut;
+
 impl Explain<'_> {
     /// Puts a failure of the crate into words.
     pub(crate) fn error(&self, error: Error, limit: Duration) -> SinkError {
@@ -76,6 +81,7 @@ impl Explain<'_> {
         let error = SinkError::new(answer.kind(), self.operation, message);
         let error = match answer.row().filter(|_| answer.kind() == SinkErrorKind::BadRows) {
             Some(row) => error.with_source(BadRow(row)),
+            None if answer.is_cut() => error.with_source(Cut),
             None => error,
         };
         match answer.code {
@@ -104,7 +110,7 @@ impl Explain<'_> {
             497 => format!("grant the user `{}` what the message names", settings.user),
             164 => format!("the server or the user `{}` is read-only now", settings.user),
             16 | 44 => format!("the columns of {} have changed since the statement was made", table()),
-            117 if answer.is_outdated_header() => {
+            53 | 117 if answer.is_outdated_header() => {
                 format!("the types of {} have changed since the statement was made", table())
             }
             252 if answer.kind() == SinkErrorKind::BadRows => {
@@ -136,6 +142,9 @@ impl Explain<'_> {
 fn shown(answer: &Answer<'_>) -> String {
     let text = answer.text;
     let Some(code) = answer.code else {
+        if answer.is_cut() {
+            return "ClickHouse has read fewer rows than were sent: what cuts requests in between?".to_owned();
+        }
         if text.starts_with("299 ") {
             return "the answer is a 200 without ClickHouse's own headers (X-ClickHouse-..): what listens there, or which \
                     proxy takes them away?"

@@ -99,7 +99,7 @@ async fn on(
     let fingerprint = definition.as_ref().filter(fit).map(Definition::fingerprint);
     let since = since(statement, first, &now, fingerprint.as_deref());
     // The events of a replay may have come under any token.
-    if since.token_is_good() && !part.replay {
+    if since.token_is_good() && !part.replay && !sink.cuts.has(part.token) {
         tracing::info!(part = %part.id, table = %statement.table, "the same token decides: sent again");
         return Ok(Recovery::Resend);
     }
@@ -113,7 +113,7 @@ async fn on(
     // After a restart it also completes views that were interrupted.
     let complete = landed.len() == part.events.len();
     // Unless the server would convert what it gets into something else now: then whoever still sends it sees that, too.
-    let fits = statement.format == Format::RowBinary
+    let fits = statement.format != Format::Json
         || !since.altered
         || definition.as_ref().is_some_and(|definition| statement.still_fits(definition));
     if fits && (landed.is_empty() || (since.restarted && (!complete || views))) {

@@ -18,7 +18,7 @@ pub(crate) fn shape(definition: &Definition, schema: Option<&SchemaRecord>) -> S
     match schema {
         None => {
             let columns = envelope(definition, |spec| spec.required);
-            Shape { format: Format::of(&columns), columns }
+            Shape { format: Format::of(&columns, definition.version), columns }
         }
         Some(schema) => {
             let mut columns = envelope(definition, |_| false);

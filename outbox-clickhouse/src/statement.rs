@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::columns::{Column, ID_COLUMN};
 use crate::definition::Definition;
-use crate::encode::Format;
+use crate::encode::{Format, NATIVE_SINCE};
 use crate::observe::Start;
 use crate::settings::Delivery;
 use crate::{ClickHouseSettings, TableName, types};
@@ -156,6 +156,8 @@ pub(crate) fn insert_settings(version: (u32, u32), chosen: &ClickHouseSettings) 
             settings.entry(name.to_owned()).or_insert_with(|| value.to_owned());
         }
     };
+    // Of types that are not the table's it would make something else.
+    since(NATIVE_SINCE, "input_format_native_allow_types_conversion", "0");
     // Its 20 retries keep an INSERT on a read-only replica hanging for more than two minutes (measured).
     since((23, 2), "insert_keeper_max_retries", "4");
     since((23, 5), "input_format_json_ignore_unknown_keys_in_named_tuple", "0");

@@ -18,7 +18,7 @@ use crate::place::Place;
 use crate::report::Report;
 use crate::size::Size;
 use crate::tally::Tally;
-use crate::{Failure, Result};
+use crate::{Failure, Result, data, roles};
 
 /// How many connections emit: one commits about 300 times a second.
 const CONNECTIONS: u64 = 8;
@@ -28,6 +28,12 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 pub(crate) async fn measure(place: &Place, size: &Size, report: &mut Report) -> Result<()> {
     PostgresStore::new(place.postgres.url()).setup().await?;
+    let alone = inserts_alone(place, size.latency).await?;
+    for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
+        let mut figure = Figure::new(format!("latency/limit/20 inserts of one row a second, {name}"), &alone, "ms");
+        figure.value = alone.quantile(share);
+        report.add(figure);
+    }
     for (rate, wakes) in [(20, true), (20, false), (1_000, true), (1_000, false)] {
         let how = if wakes { "wake-up" } else { "polling" };
         eprintln!("latency at {rate} events/s with {how}");
@@ -50,6 +56,25 @@ pub(crate) async fn measure(place: &Place, size: &Size, report: &mut Report) -> 
     }
     place.database.query("TRUNCATE TABLE event_log").await;
     Ok(())
+}
+
+/// What ClickHouse alone takes for it: an INSERT of one ready-made row after the other, 20 a second at random moments, into the table that
+/// the events go into. Milliseconds.
+async fn inserts_alone(place: &Place, during: Duration) -> Result<Tally> {
+    let (client, mut taken) = (place.at().client(), Tally::default());
+    let mut rng = fastrand::Rng::with_seed(0);
+    let (started, mut next, mut no) = (Instant::now(), Instant::now(), 0);
+    while started.elapsed() < during {
+        next += Duration::from_millis(50).mul_f64(rng.f64() * 2.0);
+        tokio::time::sleep_until(next.into()).await;
+        no += 1;
+        let mut row = Vec::new();
+        data::row_binary(no, chrono::Utc::now().timestamp_micros(), &mut row);
+        let before = Instant::now();
+        roles::insert(&client, row.into()).await?;
+        taken.push(before.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok(taken)
 }
 
 /// Milliseconds from the commit to the claim (just after it: when the batch has been read), and to the answer.

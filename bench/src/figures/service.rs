@@ -98,6 +98,13 @@ impl Service {
         }
     }
 
+    pub(crate) async fn execute_all(&self, statements: impl IntoIterator<Item = &str>) -> Result<()> {
+        for sql in statements {
+            self.execute(sql).await?;
+        }
+        Ok(())
+    }
+
     /// Takes away what was written so far. Not by TRUNCATE on MariaDB, which begins to count anew.
     pub(crate) async fn empty(&self) -> Result<()> {
         let sql = match self {
@@ -105,10 +112,7 @@ impl Service {
             Self::MariaDb { .. } => ["DELETE FROM outbox_event", "DELETE FROM bench_order"],
             Self::Sqlite { .. } => ["DELETE FROM outbox_event", "DELETE FROM bench_order"],
         };
-        for sql in sql {
-            self.execute(sql).await?;
-        }
-        Ok(())
+        self.execute_all(sql).await
     }
 
     pub(crate) async fn execute(&self, sql: &str) -> Result<()> {

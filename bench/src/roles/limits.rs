@@ -86,7 +86,8 @@ async fn body(client: &tokio_postgres::Client, statement: &Statement, after: i64
     Ok(Bytes::copy_from_slice(row.try_get(0)?))
 }
 
-async fn insert(client: &Client, body: Bytes) -> Result<()> {
+/// One INSERT of ready-made rows.
+pub(crate) async fn insert(client: &Client, body: Bytes) -> Result<()> {
     let sql = format!("INSERT INTO {TABLE} ({COLUMNS}) FORMAT RowBinary");
     let mut insert = client.insert_formatted_with(sql);
     insert.send(body).await?;

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Result, allocations};
 
-pub(crate) use limits::Limit;
+pub(crate) use limits::{Limit, insert};
 pub(crate) use relay::{Database, To};
 
 /// What a child says on a line of its output.
@@ -40,7 +40,7 @@ impl At {
     }
 
     /// The official client, which sends plain RowBinary.
-    fn client(&self) -> clickhouse::Client {
+    pub(crate) fn client(&self) -> clickhouse::Client {
         let client = clickhouse::Client::default().with_url(&self.url).with_database(&self.database);
         client
             .with_compression(clickhouse::Compression::None)

@@ -1,7 +1,8 @@
 //! Reads along until it is clear whose answer it is.
 
-/// The status that stands in for a 200 that does not count. Nobody else sends it: it is reserved, and not an error's.
-const STAND_IN: &[u8; 3] = b"299";
+/// The statuses that stand in for a 200 that does not count. Nobody else sends them: they are reserved, and not an error's.
+const STRANGER: &[u8; 3] = b"299";
+const CUT: &[u8; 3] = b"298";
 /// No server's head is longer; what is, is passed on as it is.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
@@ -19,8 +20,8 @@ enum Verdict {
     /// More of it is needed.
     Open,
     Counts,
-    /// A 200 of somebody else's, or one that something comes after.
-    DoesNotCount,
+    /// A 200 of somebody else's, or one that something comes after; or ClickHouse's, for fewer rows than were sent.
+    DoesNotCount(&'static [u8; 3]),
 }
 
 impl Watch {
@@ -52,11 +53,11 @@ impl Watch {
     }
 
     fn decide(&mut self, ended: bool) -> Vec<u8> {
-        let insert = contains(&self.line, b"query=INSERT");
+        let insert = contains(&self.line, b"query=INSERT").then(|| rows_sent(&self.line));
         match verdict(&self.held, insert, ended) {
             Verdict::Open if !ended => return Vec::new(),
             Verdict::Open | Verdict::Counts => {}
-            Verdict::DoesNotCount => self.held[STATUS].copy_from_slice(STAND_IN),
+            Verdict::DoesNotCount(instead) => self.held[STATUS].copy_from_slice(instead),
         }
         self.waits = false;
         std::mem::take(&mut self.held)
@@ -66,7 +67,8 @@ impl Watch {
 /// Where a status stands behind `HTTP/1.1 `.
 const STATUS: std::ops::Range<usize> = 9..12;
 
-fn verdict(answer: &[u8], insert: bool, ended: bool) -> Verdict {
+/// `insert`: it is the answer to an INSERT, of so many rows where that is known.
+fn verdict(answer: &[u8], insert: Option<Option<u64>>, ended: bool) -> Verdict {
     const START: &[u8] = b"HTTP/1.";
     let start = answer.len().min(START.len());
     if answer[..start] != START[..start] {
@@ -80,10 +82,14 @@ fn verdict(answer: &[u8], insert: bool, ended: bool) -> Verdict {
         return Verdict::Counts;
     }
     if !contains(&head, b"\nx-clickhouse-") {
-        return Verdict::DoesNotCount;
+        return Verdict::DoesNotCount(STRANGER);
     }
-    if !insert {
-        return Verdict::Counts;
+    let Some(sent) = insert else { return Verdict::Counts };
+    // A body that somebody has emptied is an INSERT of nothing, and one of lines may end after any of them.
+    if let (Some(sent), Some(read)) = (sent, rows_read(&head))
+        && read < sent
+    {
+        return Verdict::DoesNotCount(CUT);
     }
     // An INSERT answers nothing: whatever comes is about something that went wrong.
     let nothing: &[u8] = match () {
@@ -93,10 +99,35 @@ fn verdict(answer: &[u8], insert: bool, ended: bool) -> Verdict {
     };
     let start = body.len().min(nothing.len());
     match () {
-        () if body[..start] != nothing[..start] || (nothing.is_empty() && !body.is_empty()) => Verdict::DoesNotCount,
+        () if body[..start] != nothing[..start] || (nothing.is_empty() && !body.is_empty()) => {
+            Verdict::DoesNotCount(STRANGER)
+        }
         () if ended || (start == nothing.len() && !nothing.is_empty()) => Verdict::Counts,
         () => Verdict::Open,
     }
+}
+
+/// How many rows a request says that it brings, in its comment for ClickHouse's log.
+fn rows_sent(line: &[u8]) -> Option<u64> {
+    let line = str::from_utf8(line).ok()?;
+    let (_, comment) = line.split_once("log_comment=outbox")?;
+    let comment = comment.split(['&', ' ']).next()?;
+    comment.rsplit_once(ROWS).and_then(|(_, rows)| rows.parse().ok())
+}
+
+/// How a number of rows begins in a URL's comment.
+const ROWS: &str = "+rows+";
+
+/// How many rows ClickHouse has read: the larger of what it counts as read and as written. None where it does not say.
+fn rows_read(head: &[u8]) -> Option<u64> {
+    let head = str::from_utf8(head).ok()?;
+    let (_, summary) = head.split_once("\nx-clickhouse-summary:")?;
+    let summary = summary.lines().next()?;
+    let number = |name: &str| {
+        let (_, rest) = summary.split_once(name)?;
+        rest.split('"').next()?.parse::<u64>().ok()
+    };
+    Some(number("\"read_rows\":\"")?.max(number("\"written_rows\":\"")?))
 }
 
 fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
@@ -138,6 +169,28 @@ mod tests {
         let read = read(request, answer);
         assert!(read == answer || read == answer.replacen("200", "299", 1), "{read}");
         read == answer
+    }
+
+    #[test]
+    fn an_insert_of_which_rows_are_missing_does_not_count() {
+        let request = |comment| format!("POST /?query=INSERT+INTO+t&log_comment={comment}&a=1 HTTP/1.1\r\n");
+        let answer = |read: u64, written: u64| {
+            format!(
+                "HTTP/1.1 200 OK\r\nX-ClickHouse-Summary: {{\"read_rows\":\"{read}\",\"read_bytes\":\"9\",\
+                 \"written_rows\":\"{written}\"}}\r\nContent-Length: 0\r\n\r\n"
+            )
+        };
+        let cut = |comment, answer: &str| read(&request(comment), answer) == answer.replacen("200", "298", 1);
+        let five = "outbox+route+rows+7+part+3%2F1+fence+1+rows+5";
+        assert!(cut(five, &answer(0, 0)), "an empty body");
+        assert!(cut(five, &answer(4, 4)));
+        assert!(counts(&request(five), &answer(5, 5)));
+        assert!(counts(&request(five), &answer(5, 10)), "views are counted, too");
+        assert!(counts(&request(five), &answer(0, 5)), "servers that count one of both");
+        assert!(counts(&request("somebody+rows+5"), &answer(0, 0)), "not ours");
+        let silent = "HTTP/1.1 200 OK\r\nX-ClickHouse-Query-Id: q\r\nContent-Length: 0\r\n\r\n";
+        assert!(counts(&request(five), silent), "what it does not say cannot be held against it");
+        assert!(counts(&request(five), &answer(0, 0).replace("written_rows", "other")));
     }
 
     #[test]

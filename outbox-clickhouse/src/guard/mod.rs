@@ -3,7 +3,8 @@
 //! The `clickhouse` crate takes every answer with status 200 for success and leaves an INSERT's body unread, so that a page of
 //! whatever else listens at the address acknowledges a part, and so does an exception that came after the headers unless it
 //! arrives in one piece. Both lost events (`http_200_page` and `exception_after_200_in_two_pieces_before` of
-//! `cargo xtask faults`). Nothing of the answer is handed on by the crate; so it is looked at on the connection, beneath it.
+//! `cargo xtask faults`). And a body that was emptied on its way is an INSERT of nothing, or of fewer rows where they are lines; the
+//! server says how many it has read. Nothing of the answer is handed on by the crate; so it is looked at on the connection, beneath it.
 
 mod answer;
 

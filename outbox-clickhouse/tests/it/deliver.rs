@@ -16,7 +16,7 @@ async fn a_thousand_rows_arrive_and_decode() {
     let sink = sink(&database).await;
     let events = events(1000);
     let part = part(&sink, events.clone()).await;
-    assert!(part.frozen.statement.contains("RowBinaryWithNamesAndTypes"), "{}", part.frozen.statement);
+    assert!(part.frozen.statement.contains(r#""format":"Native""#), "{}", part.frozen.statement);
     sink.deliver(&part).await.unwrap();
 
     let rows = client(&database).query("SELECT ?fields FROM event_log").fetch_all::<EventLogRow>().await.unwrap();

@@ -41,37 +41,53 @@ async fn fate(sink: &ClickHouseSink, part: &Part) -> Fate {
     panic!("neither delivered nor refused");
 }
 
-/// The layout `context`, whose rows go as RowBinary with names and types: the server compares the types.
+/// The layout `context`, which goes as a block of columns with names and types: the server compares the types.
 #[tokio::test]
-async fn the_envelope_in_binary_survives_every_alteration_or_is_refused() {
+async fn the_envelope_in_a_block_survives_every_alteration_or_is_refused() {
+    every_alteration(|_| {}, |in_a_block, _| in_a_block).await;
+}
+
+/// As parts were frozen by earlier versions: row by row, with names and types.
+#[tokio::test]
+async fn the_envelope_in_rows_survives_every_alteration_or_is_refused() {
+    let in_rows = |part: &mut Part| {
+        let in_a_block = std::mem::take(&mut part.frozen.statement);
+        let in_rows = r#""format":"RowBinaryWithNamesAndTypes""#;
+        part.frozen.statement = in_a_block.replace(r#""format":"Native""#, in_rows);
+    };
+    every_alteration(in_rows, |_, in_rows| in_rows).await;
+}
+
+/// `freeze`: what else is frozen with the part. `of`: which fate counts, in a block or in rows.
+async fn every_alteration(freeze: impl Fn(&mut Part), of: impl Fn(Fate, Fate) -> Fate) {
     let check = "countIf(event_type = 'user_created' AND environment = 'test' AND toInt64(metadata_version) = 1)";
-    for (alteration, expected) in [
-        ("ADD COLUMN more String", AsItIs),
-        ("ADD COLUMN more UInt8 DEFAULT 7 FIRST", AsItIs),
-        ("ADD COLUMN more UInt8 MATERIALIZED 7 AFTER event_id", AsItIs),
-        ("ADD COLUMN more UInt8 ALIAS 7", AsItIs),
-        ("MODIFY COLUMN event_context String FIRST", AsItIs),
-        ("MODIFY COLUMN event_context String CODEC(ZSTD(9))", AsItIs),
-        ("MODIFY COLUMN event_context LowCardinality(String)", Anew),
-        ("MODIFY COLUMN metadata_version Int64", Anew),
-        ("MODIFY COLUMN metadata_version UInt32", Anew),
-        ("MODIFY COLUMN metadata_version Nullable(Int32)", Anew),
-        ("MODIFY COLUMN metadata_version Int16", Refused),
-        ("MODIFY COLUMN metadata_version String", Refused),
-        ("MODIFY COLUMN metadata_version DateTime", Refused),
-        ("MODIFY COLUMN metadata_version SimpleAggregateFunction(max, Int32)", Refused),
-        ("MODIFY COLUMN metadata_version Int64, DROP COLUMN environment", Refused),
-        ("MODIFY COLUMN environment FixedString(4)", Refused),
-        ("MODIFY COLUMN environment FixedString(8)", Refused),
-        ("MODIFY COLUMN environment Enum8('test' = 1, 'live' = 2)", Anew),
-        ("MODIFY COLUMN event_date_time DateTime64(3, 'UTC')", Anew),
-        ("MODIFY COLUMN event_date_time DateTime64(9, 'UTC')", Anew),
-        ("MODIFY COLUMN event_date_time DateTime64(6, 'Asia/Tokyo')", Anew),
-        ("DROP COLUMN key", Anew),
-        ("RENAME COLUMN key TO account", Anew),
-        ("DROP COLUMN environment", Refused),
-        ("RENAME COLUMN environment TO place", Refused),
-        ("MODIFY COLUMN environment MATERIALIZED 'x'", Refused),
+    for (alteration, in_a_block, in_rows) in [
+        ("ADD COLUMN more String", AsItIs, AsItIs),
+        ("ADD COLUMN more UInt8 DEFAULT 7 FIRST", AsItIs, AsItIs),
+        ("ADD COLUMN more UInt8 MATERIALIZED 7 AFTER event_id", AsItIs, AsItIs),
+        ("ADD COLUMN more UInt8 ALIAS 7", AsItIs, AsItIs),
+        ("MODIFY COLUMN event_context String FIRST", AsItIs, AsItIs),
+        ("MODIFY COLUMN event_context String CODEC(ZSTD(9))", AsItIs, AsItIs),
+        ("MODIFY COLUMN event_context LowCardinality(String)", AsItIs, Anew),
+        ("MODIFY COLUMN metadata_version Int64", Anew, Anew),
+        ("MODIFY COLUMN metadata_version UInt32", Anew, Anew),
+        ("MODIFY COLUMN metadata_version Nullable(Int32)", Anew, Anew),
+        ("MODIFY COLUMN metadata_version Int16", Refused, Refused),
+        ("MODIFY COLUMN metadata_version String", Refused, Refused),
+        ("MODIFY COLUMN metadata_version DateTime", Refused, Refused),
+        ("MODIFY COLUMN metadata_version SimpleAggregateFunction(max, Int32)", AsItIs, Refused),
+        ("MODIFY COLUMN metadata_version Int64, DROP COLUMN environment", Refused, Refused),
+        ("MODIFY COLUMN environment FixedString(4)", Refused, Refused),
+        ("MODIFY COLUMN environment FixedString(8)", Refused, Refused),
+        ("MODIFY COLUMN environment Enum8('test' = 1, 'live' = 2)", Anew, Anew),
+        ("MODIFY COLUMN event_date_time DateTime64(3, 'UTC')", Anew, Anew),
+        ("MODIFY COLUMN event_date_time DateTime64(9, 'UTC')", Anew, Anew),
+        ("MODIFY COLUMN event_date_time DateTime64(6, 'Asia/Tokyo')", AsItIs, Anew),
+        ("DROP COLUMN key", Anew, Anew),
+        ("RENAME COLUMN key TO account", Anew, Anew),
+        ("DROP COLUMN environment", Refused, Refused),
+        ("RENAME COLUMN environment TO place", Refused, Refused),
+        ("MODIFY COLUMN environment MATERIALIZED 'x'", Refused, Refused),
     ] {
         let database = ClickHouseDatabase::create().await;
         // Free of keys, so that every column can be altered.
@@ -83,8 +99,10 @@ async fn the_envelope_in_binary_survives_every_alteration_or_is_refused() {
             )
             .await;
         let sink = ClickHouseSink::new(settings(&database));
-        let part = part_for(&sink, "event_log", events(5)).await.unwrap();
-        assert!(part.frozen.statement.contains("RowBinaryWithNamesAndTypes"));
+        let mut part = part_for(&sink, "event_log", events(5)).await.unwrap();
+        assert!(part.frozen.statement.contains(r#""format":"Native""#));
+        freeze(&mut part);
+        let expected = of(in_a_block, in_rows);
         database.query(format!("ALTER TABLE event_log {alteration}")).await;
         assert_eq!(fate(&sink, &part).await, expected, "{alteration}");
         let rows = if expected == Refused { "0" } else { "5" };

@@ -174,5 +174,5 @@ async fn every_send_pins_the_settings_that_matter() {
     }
     assert!(!request.target.contains("hunter2"), "the password is a header");
     assert!(request.target.contains(database.name()), "the frozen table, whatever the settings say now");
-    assert_eq!(&request.body[..2], [9, 8], "nine columns");
+    assert_eq!(&request.body[..2], [9, 3], "nine columns, and as many rows");
 }

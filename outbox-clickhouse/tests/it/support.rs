@@ -166,6 +166,6 @@ pub(crate) async fn step(sink: &ClickHouseSink, part: &Part) -> Result<Option<Pa
 /// Rows, and distinct ids.
 pub(crate) async fn counts(database: &ClickHouseDatabase) -> (u64, u64) {
     let text = database.query("SELECT count(), uniqExact(event_id) FROM event_log").await;
-    let (rows, ids) = text.split_once('\t').unwrap();
+    let (rows, ids) = text.split_once('\t').unwrap_or_else(|| panic!("no counts: {text:?}"));
     (rows.parse().unwrap(), ids.parse().unwrap())
 }

@@ -43,7 +43,7 @@ async fn the_original_table_with_an_id() {
          event_id UUID",
     )
     .await;
-    assert!(statement.contains("RowBinary") && !statement.contains("headers"), "{statement}");
+    assert!(statement.contains("Native") && !statement.contains("headers"), "{statement}");
 }
 
 #[tokio::test]

@@ -5,8 +5,8 @@ use diesel::sql_types::{BigInt, Text};
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use outbox_core::{Claim, StoredEvent};
 
-use super::prepared::Prepare;
 use super::event::events;
+use super::prepared::Prepare;
 use crate::Tables;
 
 /// With planner settings for reading a batch: the index order is the batch's order, so anything else would only sort again.

@@ -133,6 +133,11 @@ async fn perform(client: &mut BufReader<TcpStream>, shared: &Shared, request: &M
             close(client, how);
             return Ok(false);
         }
+        Act::Shorten(keeps_lines) => {
+            let answer = forward(shared, &request.shortened(keeps_lines)).await?;
+            client.write_all(&answer.bytes()).await?;
+            return Ok(true);
+        }
         Act::CutAnswer(cut, how) => {
             let answer = forward(shared, request).await?;
             client.write_all(&answer.bytes()[..cut.offset(&answer)]).await?;

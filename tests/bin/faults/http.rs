@@ -26,6 +26,24 @@ impl Message {
         [self.head.as_slice(), &self.body].concat()
     }
 
+    /// The same, well-formed, with less of its body: without its last line, or with nothing.
+    pub(crate) fn shortened(&self, keeps_lines: bool) -> Self {
+        let (mut content, mut rest) = (Vec::new(), self.body.as_slice());
+        while let Some(end) = rest.windows(2).position(|window| window == b"\r\n") {
+            let size = std::str::from_utf8(&rest[..end]).ok().and_then(|size| usize::from_str_radix(size, 16).ok());
+            let Some(size) = size.filter(|size| *size > 0) else { break };
+            content.extend_from_slice(&rest[end + 2..end + 2 + size]);
+            rest = &rest[end + 2 + size + 2..];
+        }
+        let lines: Vec<_> = content.split_inclusive(|byte| *byte == b'\n').collect();
+        let kept = if keeps_lines { lines[..lines.len().saturating_sub(1)].concat() } else { Vec::new() };
+        let first = match kept.is_empty() {
+            true => Vec::new(),
+            false => [format!("{:x}\r\n", kept.len()).as_bytes(), &kept, b"\r\n"].concat(),
+        };
+        Self { head: self.head.clone(), body: [first.as_slice(), b"0\r\n\r\n"].concat() }
+    }
+
     pub(crate) fn contains(&self, text: &str) -> bool {
         contains(&self.head, text) || contains(&self.body, text)
     }
@@ -99,5 +117,19 @@ fn length(head: &[u8]) -> Length {
         (Some("chunked"), _) => Length::Chunks,
         (_, Some(bytes)) => Length::Bytes(bytes),
         _ => Length::Unsaid,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shortened_is_well_formed() {
+        let message =
+            Message { head: b"POST / HTTP/1.1\r\n\r\n".into(), body: b"4\r\na\nb\n\r\n2\r\nc\n\r\n0\r\n\r\n".into() };
+        assert_eq!(message.shortened(true).body, b"4\r\na\nb\n\r\n0\r\n\r\n");
+        assert_eq!(message.shortened(false).body, b"0\r\n\r\n");
+        assert_eq!(message.shortened(false).head, message.head);
     }
 }

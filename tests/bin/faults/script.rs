@@ -35,6 +35,8 @@ pub(crate) enum Act {
     AnswerRow(String),
     /// So much of the request goes through.
     CutRequest(RequestCut, How),
+    /// The server gets a well-formed request with nothing in it, or (`true`) with its last line missing.
+    Shorten(bool),
     /// So much of the server's answer comes through.
     CutAnswer(AnswerCut, How),
     /// Nobody answers; the server has (`true`) or has not seen it.

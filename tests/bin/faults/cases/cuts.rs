@@ -30,6 +30,13 @@ pub(super) fn cases() -> Vec<Case> {
     cases.push(Case::new("answer_lost_six_times", vec![lost]));
     let half = Step::times(Target::Insert, Act::CutRequest(RequestCut::MiddleOfTheBody, How::Fin), 6);
     cases.push(Case::new("request_cut_six_times", vec![half]));
+    cases.push(Case::new("request_emptied", vec![Step::once(Target::Insert, Act::Shorten(false))]));
+    for (name, keeps_lines) in [("request_emptied_in_lines", false), ("request_loses_its_last_line", true)] {
+        // What the server has to convert goes as JSON.
+        let before = vec!["ALTER TABLE event_log MODIFY COLUMN metadata_version Int64"];
+        let script = vec![Step::once(Target::Insert, Act::Shorten(keeps_lines))];
+        cases.push(Case { before, ..Case::new(name, script) });
+    }
     for bytes in ANYWHERE {
         let proxy = vec![Mode::CutAfter(*bytes); 3];
         cases.push(Case { proxy, ..Case::new(format!("proxy_cuts_after_{bytes}_bytes"), Vec::new()) });

@@ -1,40 +1,51 @@
 //! Events as the bytes of an INSERT's body.
 //!
-//! `RowBinaryWithNamesAndTypes` where every column's bytes are known, with the server's own words for the types: a table
-//! that was altered since answers an error instead of reading the bytes as something else. `JSONEachRow` where the
-//! server has to convert. Which of the two is decided once, when a part is frozen.
+//! `Native` where every column's bytes are known, with the server's own words for the types: a table that was altered since
+//! answers an error instead of reading the bytes as something else. `JSONEachRow` where the server has to convert. Which of
+//! them is decided once, when a part is frozen.
 
-use std::fmt::Write as _;
+mod binary;
+mod json;
+mod native;
 
 use bytes::Bytes;
-use outbox_core::{Event, StoredEvent};
+use outbox_core::StoredEvent;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::columns::{self, Column, Field, Shape, Wire};
+use crate::columns::{self, Column, Field, Wire};
 
 /// The body's format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Format {
+    Native,
     #[serde(rename = "RowBinaryWithNamesAndTypes")]
     RowBinary,
     #[serde(rename = "JSONEachRow")]
     Json,
 }
 
+/// Since which version a server compares the types of a `Native` block when it is asked to (`input_format_native_allow_types_conversion`).
+pub(crate) const NATIVE_SINCE: (u32, u32) = (23, 3);
+
 impl Format {
     /// The format's name in SQL.
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::Native => "Native",
             Self::RowBinary => "RowBinaryWithNamesAndTypes",
             Self::Json => "JSONEachRow",
         }
     }
 
-    /// The best format for these columns of the envelope.
-    pub(crate) fn of(columns: &[Column]) -> Self {
-        let binary = columns.iter().all(|column| planned(column).is_some_and(|(_, wire)| wire.is_some()));
-        if binary { Self::RowBinary } else { Self::Json }
+    /// The best format for these columns of the envelope, for a server of this version.
+    pub(crate) fn of(columns: &[Column], version: (u32, u32)) -> Self {
+        let wires = columns.iter().map(|column| planned(column).and_then(|(_, wire)| wire)).collect::<Option<Vec<_>>>();
+        match wires {
+            None => Self::Json,
+            Some(wires) if version >= NATIVE_SINCE && wires.iter().all(|wire| native::takes(*wire)) => Self::Native,
+            Some(_) => Self::RowBinary,
+        }
     }
 
     /// The body. None when a column is unknown to this version, or the format cannot write it.
@@ -45,18 +56,14 @@ impl Format {
         let spread = columns.iter().any(|column| column.payload);
         let columns: Vec<&Column> = columns.iter().filter(|column| !column.payload).collect();
         let plan = columns.iter().map(|column| planned(column)).collect::<Option<Vec<_>>>()?;
+        let wired = || plan.iter().map(|(field, wire)| Some((*field, (*wire)?))).collect::<Option<Vec<_>>>();
         match self {
-            Self::RowBinary if spread => return None,
-            Self::RowBinary => {
-                let plan: Vec<_> = plan.into_iter().map(|(field, wire)| Some((field, wire?))).collect::<Option<_>>()?;
-                binary_header(&mut body, &columns);
-                for stored in events {
-                    plan.iter().for_each(|(field, wire)| binary_value(&mut body, *field, *wire, stored));
-                }
-            }
+            Self::Native | Self::RowBinary if spread => return None,
+            Self::Native => native::block(&mut body, &columns, &wired()?, events),
+            Self::RowBinary => binary::rows(&mut body, &columns, &wired()?, events),
             Self::Json => {
                 let plan: Vec<_> = columns.into_iter().zip(plan).map(|(column, (field, _))| (column, field)).collect();
-                events.iter().try_for_each(|stored| json_row(&mut body, &plan, stored, spread)).ok()?;
+                events.iter().try_for_each(|stored| json::row(&mut body, &plan, stored, spread)).ok()?;
             }
         }
         Some(body.into())
@@ -75,6 +82,16 @@ enum Value<'a> {
     Micros(i64),
     Integer(i64),
     Null,
+}
+
+impl<'a> Value<'a> {
+    /// Where only a text or none can be.
+    fn text(self) -> &'a str {
+        match self {
+            Self::Text(text) => text,
+            _ => "",
+        }
+    }
 }
 
 fn value(field: Field, stored: &StoredEvent) -> Value<'_> {
@@ -96,102 +113,14 @@ fn optional_text(text: Option<&str>) -> Value<'_> {
     text.map_or(Value::Null, Value::Text)
 }
 
-fn binary_header(body: &mut Vec<u8>, columns: &[&Column]) {
-    length(body, columns.len());
-    columns.iter().for_each(|column| binary_text(body, &column.name));
-    columns.iter().for_each(|column| binary_text(body, &column.server_type));
-}
-
-fn binary_value(body: &mut Vec<u8>, field: Field, wire: Wire, stored: &StoredEvent) {
-    let value = value(field, stored);
-    if wire.nullable {
-        let null = matches!(value, Value::Null);
-        body.push(null.into());
-        if null {
-            return;
-        }
-    }
-    match value {
-        Value::Text(text) => binary_text(body, text),
-        // Only texts can be absent, here into a column that knows no NULL.
-        Value::Null => binary_text(body, ""),
-        Value::Uuid(id) => {
-            // Two 64-bit halves, each with its low byte first.
-            let (high, low) = id.as_u64_pair();
-            body.extend_from_slice(&high.to_le_bytes());
-            body.extend_from_slice(&low.to_le_bytes());
-        }
-        // Both numbers come out of the envelope in the width of their column's type, see `columns::wire`: low bytes first.
-        Value::Integer(number) | Value::Micros(number) => {
-            body.extend_from_slice(&number.to_le_bytes()[..if wire.shape == Shape::Int32 { 4 } else { 8 }]);
-        }
-    }
-}
-
-fn binary_text(body: &mut Vec<u8>, text: &str) {
-    length(body, text.len());
-    body.extend_from_slice(text.as_bytes());
-}
-
-/// LEB128.
-fn length(body: &mut Vec<u8>, mut length: usize) {
-    while length >= 0x80 {
-        body.push((length & 0x7f) as u8 | 0x80);
-        length >>= 7;
-    }
-    body.push(length as u8);
-}
-
-/// `spread`: the payload's fields are columns, too, and its text becomes the rest of the row.
-fn json_row(
-    body: &mut Vec<u8>,
-    plan: &[(&Column, Field)],
-    stored: &StoredEvent,
-    spread: bool,
-) -> Result<(), serde_json::Error> {
-    let mut separator = b'{';
-    for (column, field) in plan {
-        body.push(separator);
-        separator = b',';
-        serde_json::to_writer(&mut *body, &column.name)?;
-        body.push(b':');
-        match value(*field, stored) {
-            Value::Text(json) if columns::is_json(&column.server_type) => body.extend_from_slice(json.as_bytes()),
-            Value::Text(text) => serde_json::to_writer(&mut *body, text)?,
-            Value::Uuid(id) => serde_json::to_writer(&mut *body, &id)?,
-            Value::Integer(number) => serde_json::to_writer(&mut *body, &number)?,
-            Value::Micros(_) => serde_json::to_writer(&mut *body, &time_text(&stored.event))?,
-            Value::Null => body.extend_from_slice(b"null"),
-        }
-    }
-    let fields = stored.event.payload.trim();
-    let fields = fields.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default().trim();
-    match (spread && !fields.is_empty(), separator) {
-        (true, separator) => {
-            body.push(separator);
-            body.extend_from_slice(fields.as_bytes());
-        }
-        (false, b'{') => body.push(b'{'),
-        (false, _) => {}
-    }
-    body.extend_from_slice(b"}\n");
-    Ok(())
-}
-
-fn time_text(event: &Event) -> String {
-    let mut text = String::with_capacity(27);
-    // Writing to a String cannot fail.
-    let _ = write!(text, "{}", event.occurred_at.format("%Y-%m-%dT%H:%M:%S%.6fZ"));
-    text
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use chrono::DateTime;
+    use outbox_core::Event;
 
     use super::*;
 
-    fn stored() -> StoredEvent {
+    pub(crate) fn stored() -> StoredEvent {
         let id = Uuid::parse_str("00112233-4455-6677-8899-aabbccddeeff").expect("a UUID");
         let at = DateTime::from_timestamp_micros(0x0102_0304_0506).expect("a time");
         let mut event = Event::stored(id, "a".into(), 3, at);
@@ -201,7 +130,7 @@ mod tests {
         StoredEvent { seq: 7, event }
     }
 
-    fn columns(columns: &[(&str, &str)]) -> Vec<Column> {
+    pub(crate) fn columns(columns: &[(&str, &str)]) -> Vec<Column> {
         columns.iter().map(|(name, server_type)| Column::envelope(name, server_type)).collect()
     }
 
@@ -215,7 +144,8 @@ mod tests {
             ("key", "Nullable(String)"),
             ("headers", "Nullable(String)"),
         ]);
-        assert_eq!(Format::of(&columns), Format::RowBinary);
+        assert_eq!(Format::of(&columns, NATIVE_SINCE), Format::Native);
+        assert_eq!(Format::of(&columns, (22, 8)), Format::RowBinary);
         let body = Format::RowBinary.encode(&columns, &[stored()]).expect("known columns");
         let mut expected = vec![6];
         for text in ["event_id", "event_type", "event_date_time", "metadata_version", "key", "headers"] {
@@ -238,16 +168,6 @@ mod tests {
     }
 
     #[test]
-    fn long_texts_have_a_length_of_several_bytes() {
-        let mut body = Vec::new();
-        for (number, expected) in [(0, &[0][..]), (127, &[127]), (128, &[0x80, 1]), (300, &[0xac, 2])] {
-            body.clear();
-            length(&mut body, number);
-            assert_eq!(body, expected);
-        }
-    }
-
-    #[test]
     fn json_is_for_types_that_the_server_converts() {
         let columns = columns(&[
             ("event_id", "UUID"),
@@ -258,7 +178,7 @@ mod tests {
             ("metadata_version", "UInt32"),
             ("seq", "Int64"),
         ]);
-        assert_eq!(Format::of(&columns), Format::Json);
+        assert_eq!(Format::of(&columns, NATIVE_SINCE), Format::Json);
         let body = Format::Json.encode(&columns, &[stored(), stored()]).expect("known columns");
         let row = "{\"event_id\":\"00112233-4455-6677-8899-aabbccddeeff\",\"event_date_time\":\"1970-01-13T19:49:12.157446Z\",\
                    \"event_context\":{\"x\":\"ü\"},\"key\":\"k\",\"headers\":null,\"metadata_version\":3,\"seq\":7}\n";
