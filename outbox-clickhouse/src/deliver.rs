@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use outbox_core::{Part, SinkError, SinkErrorKind};
 
-use crate::encode::Format;
 use crate::server::Server;
 use crate::sink::ClickHouseSink;
 use crate::statement::{Mark, Statement};
@@ -19,7 +18,7 @@ impl ClickHouseSink {
         mark: &Mark,
     ) -> Result<(), SinkError> {
         let before = Instant::now();
-        if statement.format == Format::Json && !part.resend {
+        if statement.format.is_json() && !part.resend {
             self.look_again(server, statement).await?;
         }
         let mut sent = self.send("deliver", server, part, statement).await;

@@ -36,11 +36,6 @@ pub(crate) struct Explain<'a> {
 #[error("row {0} of the INSERT")]
 pub(crate) struct BadRow(pub(crate) usize);
 
-/// ClickHouse has read fewer rows than were sent.
-#[derive(Debug, thiserror::Error)]
-#[error("the INSERT was cut on its way")]
-pub(crate) struct Cut;
-
 impl Explain<'_> {
     /// Puts a failure of the crate into words.
     pub(crate) fn error(&self, error: Error, limit: Duration) -> SinkError {
@@ -81,7 +76,6 @@ impl Explain<'_> {
         let error = SinkError::new(answer.kind(), self.operation, message);
         let error = match answer.row().filter(|_| answer.kind() == SinkErrorKind::BadRows) {
             Some(row) => error.with_source(BadRow(row)),
-            None if answer.is_cut() => error.with_source(Cut),
             None => error,
         };
         match answer.code {

@@ -20,7 +20,6 @@ use crate::check::check;
 use crate::columns::{self, Field};
 use crate::definition::Definition;
 use crate::deliver::is_outdated;
-use crate::encode::Format;
 use crate::look::Scope;
 use crate::observe::Watched;
 use crate::report::{Finding, Severity};
@@ -99,7 +98,7 @@ async fn on(
     let fingerprint = definition.as_ref().filter(fit).map(Definition::fingerprint);
     let since = since(statement, first, &now, fingerprint.as_deref());
     // The events of a replay may have come under any token.
-    if since.token_is_good() && !part.replay && !sink.cuts.has(part.token) {
+    if since.token_is_good() && !part.replay {
         tracing::info!(part = %part.id, table = %statement.table, "the same token decides: sent again");
         return Ok(Recovery::Resend);
     }
@@ -113,7 +112,7 @@ async fn on(
     // After a restart it also completes views that were interrupted.
     let complete = landed.len() == part.events.len();
     // Unless the server would convert what it gets into something else now: then whoever still sends it sees that, too.
-    let fits = statement.format != Format::Json
+    let fits = !statement.format.is_json()
         || !since.altered
         || definition.as_ref().is_some_and(|definition| statement.still_fits(definition));
     if fits && (landed.is_empty() || (since.restarted && (!complete || views))) {
@@ -265,6 +264,7 @@ mod tests {
     use super::*;
     use crate::TableName;
     use crate::columns::Column;
+    use crate::encode::Format;
 
     fn statement(window: u64) -> Statement {
         Statement {

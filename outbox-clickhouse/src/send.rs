@@ -1,15 +1,12 @@
 //! One INSERT: the part's body under its token, and the error with what leads back to it.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
-
 use bytes::Bytes;
 use outbox_core::{Part, SinkError, StoredEvent};
 use uuid::Uuid;
 
 use crate::deliver::is_outdated;
 use crate::digest::Digest;
-use crate::error::{BadRow, Cut};
+use crate::error::BadRow;
 use crate::server::Server;
 use crate::sink::ClickHouseSink;
 use crate::statement::{BODY_BYTES_MAX, Statement};
@@ -29,11 +26,8 @@ impl ClickHouseSink {
         let body = body(operation, statement, &part.events)?;
         let bytes = body.len();
         let sent = self.insert(operation, server, part, statement, body).await;
-        match &sent {
-            Err(error) if is_outdated(error) => self.forget(&statement.table),
-            // Rows that came before the cut are there under the token: a repeat would be taken for a repeat.
-            Err(error) if is_cut(error) => self.cuts.note(part.token),
-            _ => {}
+        if sent.as_ref().is_err_and(is_outdated) {
+            self.forget(&statement.table);
         }
         sent.map(|()| bytes)
     }
@@ -82,28 +76,9 @@ impl ClickHouseSink {
     }
 }
 
-/// The tokens of parts of which ClickHouse has read too few rows.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Cuts(Arc<Mutex<HashSet<Uuid>>>);
-
-impl Cuts {
-    fn note(&self, token: Uuid) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(token);
-    }
-
-    /// Whether some rows may be there under this token, and never the others.
-    pub(crate) fn has(&self, token: Uuid) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&token)
-    }
-}
-
 /// How the query ids of a part's sends begin, whichever relay sends it.
 pub(crate) fn query_id_prefix(token: Uuid) -> String {
     format!("outbox-{token}-")
-}
-
-fn is_cut(error: &SinkError) -> bool {
-    std::error::Error::source(error).is_some_and(|source| source.is::<Cut>())
 }
 
 /// Turns the row's number in the body, which `Explain` has put into the error, into the event's id.

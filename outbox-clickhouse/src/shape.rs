@@ -30,7 +30,7 @@ pub(crate) fn shape(definition: &Definition, schema: Option<&SchemaRecord>) -> S
                 server_type: definition.column(&field.name).map_or("", |row| &row.server_type).to_owned(),
                 payload: true,
             }));
-            Shape { columns, format: Format::Json }
+            Shape { columns, format: Format::JsonArray }
         }
     }
 }
@@ -83,7 +83,7 @@ mod tests {
         let definition = definition(table("MergeTree", ""), rows);
         let shape = shape(&definition, Some(&schema(&["path"])));
         assert_eq!(names(&shape), [("event_id", false), ("seq", false), ("path", true)]);
-        assert_eq!(shape.format, Format::Json);
+        assert_eq!(shape.format, Format::JsonArray);
     }
 
     #[test]

@@ -10,7 +10,6 @@ use crate::known::Known;
 use crate::recover;
 use crate::report::TableReport;
 use crate::schemas::Schemas;
-use crate::send::Cuts;
 use crate::settings::{DEFAULT_EVENT_TABLE, Delivery, EnsureTable};
 use crate::statement;
 use crate::{ClickHouseSettings, TableName};
@@ -36,19 +35,13 @@ pub struct ClickHouseSink {
     pub(crate) hosts: Hosts,
     pub(crate) schemas: Schemas,
     pub(crate) known: Known,
-    pub(crate) cuts: Cuts,
 }
 
 impl ClickHouseSink {
     /// A sink with these settings. Nothing is connected yet.
     #[must_use]
     pub fn new(settings: ClickHouseSettings) -> Self {
-        Self {
-            hosts: Hosts::new(settings),
-            schemas: Schemas::default(),
-            known: Known::default(),
-            cuts: Cuts::default(),
-        }
+        Self { hosts: Hosts::new(settings), schemas: Schemas::default(), known: Known::default() }
     }
 
     /// A sink with the settings of this process's environment.

@@ -7,8 +7,31 @@ use outbox_core::{Event, StoredEvent};
 use super::{Value, value};
 use crate::columns::{self, Column, Field};
 
+/// The body of these rows: one array, or a line for each. `spread`: as for a row.
+pub(super) fn rows(
+    body: &mut Vec<u8>,
+    plan: &[(&Column, Field)],
+    events: &[StoredEvent],
+    spread: bool,
+    array: bool,
+) -> Result<(), serde_json::Error> {
+    if array {
+        body.push(b'[');
+    }
+    for (at, stored) in events.iter().enumerate() {
+        if array && at > 0 {
+            body.push(b',');
+        }
+        row(body, plan, stored, spread)?;
+    }
+    if array {
+        body.push(b']');
+    }
+    Ok(())
+}
+
 /// `spread`: the payload's fields are columns, too, and its text becomes the rest of the row.
-pub(super) fn row(
+fn row(
     body: &mut Vec<u8>,
     plan: &[(&Column, Field)],
     stored: &StoredEvent,

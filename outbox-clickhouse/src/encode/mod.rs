@@ -21,8 +21,11 @@ pub(crate) enum Format {
     Native,
     #[serde(rename = "RowBinaryWithNamesAndTypes")]
     RowBinary,
+    /// Objects in brackets, so that an end that is missing is noticed wherever it was cut.
+    JsonArray,
+    /// A line for each object: of parts that were frozen before.
     #[serde(rename = "JSONEachRow")]
-    Json,
+    JsonLines,
 }
 
 /// Since which version a server compares the types of a `Native` block when it is asked to (`input_format_native_allow_types_conversion`).
@@ -34,15 +37,20 @@ impl Format {
         match self {
             Self::Native => "Native",
             Self::RowBinary => "RowBinaryWithNamesAndTypes",
-            Self::Json => "JSONEachRow",
+            Self::JsonArray | Self::JsonLines => "JSONEachRow",
         }
+    }
+
+    /// Whether the server converts what it gets.
+    pub(crate) fn is_json(self) -> bool {
+        matches!(self, Self::JsonArray | Self::JsonLines)
     }
 
     /// The best format for these columns of the envelope, for a server of this version.
     pub(crate) fn of(columns: &[Column], version: (u32, u32)) -> Self {
         let wires = columns.iter().map(|column| planned(column).and_then(|(_, wire)| wire)).collect::<Option<Vec<_>>>();
         match wires {
-            None => Self::Json,
+            None => Self::JsonArray,
             Some(wires) if version >= NATIVE_SINCE && wires.iter().all(|wire| native::takes(*wire)) => Self::Native,
             Some(_) => Self::RowBinary,
         }
@@ -61,9 +69,9 @@ impl Format {
             Self::Native | Self::RowBinary if spread => return None,
             Self::Native => native::block(&mut body, &columns, &wired()?, events),
             Self::RowBinary => binary::rows(&mut body, &columns, &wired()?, events),
-            Self::Json => {
+            Self::JsonArray | Self::JsonLines => {
                 let plan: Vec<_> = columns.into_iter().zip(plan).map(|(column, (field, _))| (column, field)).collect();
-                events.iter().try_for_each(|stored| json::row(&mut body, &plan, stored, spread)).ok()?;
+                json::rows(&mut body, &plan, events, spread, self == Self::JsonArray).ok()?;
             }
         }
         Some(body.into())
@@ -178,11 +186,14 @@ pub(crate) mod tests {
             ("metadata_version", "UInt32"),
             ("seq", "Int64"),
         ]);
-        assert_eq!(Format::of(&columns, NATIVE_SINCE), Format::Json);
-        let body = Format::Json.encode(&columns, &[stored(), stored()]).expect("known columns");
+        assert_eq!(Format::of(&columns, NATIVE_SINCE), Format::JsonArray);
+        let body = Format::JsonLines.encode(&columns, &[stored(), stored()]).expect("known columns");
         let row = "{\"event_id\":\"00112233-4455-6677-8899-aabbccddeeff\",\"event_date_time\":\"1970-01-13T19:49:12.157446Z\",\
                    \"event_context\":{\"x\":\"ü\"},\"key\":\"k\",\"headers\":null,\"metadata_version\":3,\"seq\":7}\n";
         assert_eq!(body, format!("{row}{row}"));
+        let array = Format::JsonArray.encode(&columns, &[stored(), stored()]).expect("known columns");
+        assert_eq!(array, format!("[{row},{row}]"));
+        assert_eq!(Format::JsonArray.encode(&columns, &[]).expect("known columns"), "[]");
     }
 
     #[test]
@@ -191,17 +202,20 @@ pub(crate) mod tests {
         let columns = [Column::envelope("event_id", "UUID"), x.clone()];
         let mut empty = stored();
         empty.event.payload = " { } ".into();
-        let body = Format::Json.encode(&columns, &[stored(), empty]).expect("known columns");
+        let body = Format::JsonLines.encode(&columns, &[stored(), empty]).expect("known columns");
         let id = "\"event_id\":\"00112233-4455-6677-8899-aabbccddeeff\"";
         assert_eq!(body, format!("{{{id},\"x\":\"ü\"}}\n{{{id}}}\n"));
-        assert_eq!(Format::Json.encode(std::slice::from_ref(&x), &[stored()]).expect("fields only"), "{\"x\":\"ü\"}\n");
+        assert_eq!(
+            Format::JsonLines.encode(std::slice::from_ref(&x), &[stored()]).expect("fields only"),
+            "{\"x\":\"ü\"}\n"
+        );
         assert_eq!(Format::RowBinary.encode(&[x], &[stored()]), None, "its bytes are not known");
     }
 
     #[test]
     fn a_column_of_a_later_version_is_not_guessed_at() {
         let unknown = columns(&[("event_id", "UUID"), ("invented_later", "String")]);
-        assert_eq!(Format::Json.encode(&unknown, &[stored()]), None);
+        assert_eq!(Format::JsonLines.encode(&unknown, &[stored()]), None);
         assert_eq!(Format::RowBinary.encode(&columns(&[("event_date_time", "DateTime")]), &[stored()]), None);
     }
 }

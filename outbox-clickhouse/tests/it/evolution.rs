@@ -160,7 +160,7 @@ async fn fields_in_columns_survive_every_alteration_or_are_refused() {
         let sink = ClickHouseSink::new(settings(&database));
         sink.learn(&[visits_schema()]);
         let part = part_for(&sink, "page_seen", visits()).await.unwrap();
-        assert!(part.frozen.statement.contains("JSONEachRow"));
+        assert!(part.frozen.statement.contains("JsonArray"));
         database.query(format!("ALTER TABLE page_seen {alteration}")).await;
         assert_eq!(fate(&sink, &part).await, expected, "{alteration}");
         let rows = if expected == Refused { "0" } else { "2" };

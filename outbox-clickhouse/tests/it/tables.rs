@@ -70,7 +70,7 @@ async fn other_precisions_and_types_go_as_json() {
     ] {
         let database = ClickHouseDatabase::create().await;
         let statement = deliver_twice(&database, columns).await;
-        assert!(statement.contains("JSONEachRow"), "{statement}");
+        assert!(statement.contains("JsonArray"), "{statement}");
     }
 }
 
