@@ -246,7 +246,7 @@ impl<S: Store> RelayBuilder<S> {
         self
     }
 
-    /// How many batches are in flight at once. Default 3, so that one is read while others are delivered; 1 on an ordered route. More
+    /// How many batches are in flight at once. Default 2, so that one is read while another is delivered; 1 on an ordered route. More
     /// hold more in memory and rarely gain anything; with 1, batches go out in the order in which they were sealed, unless one
     /// of them fails.
     #[must_use]
