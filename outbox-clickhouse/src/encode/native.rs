@@ -1,5 +1,5 @@
-//! Column by column, in one block: `Native`, which the server takes with the least work (a third to a fifth less CPU time than row by
-//! row, merges included), and of which it notices a missing end wherever it was cut.
+//! Column by column, in one block: `Native`, which the server takes with the least work (a fifth less CPU time than row by row,
+//! merges included), and of which it notices a missing end wherever it was cut.
 
 use std::collections::HashMap;
 
@@ -9,9 +9,9 @@ use super::binary::{length, plain, text};
 use super::{Value, value};
 use crate::columns::{Column, Field, Shape, Wire};
 
-/// Whether the format has room for this column: what a dictionary with NULL looks like is left to the server.
+/// Whether the column's bytes are known: of dictionaries only those of texts that cannot be NULL.
 pub(super) fn takes(wire: Wire) -> bool {
-    !(wire.dictionary && wire.nullable)
+    !wire.dictionary || (wire.shape == Shape::Text && !wire.nullable)
 }
 
 /// The body of these rows. `plan` goes with `columns`.
@@ -25,9 +25,11 @@ pub(super) fn block(body: &mut Vec<u8>, columns: &[&Column], plan: &[(Field, Wir
         if wire.nullable {
             body.extend(values.clone().map(|value| u8::from(matches!(value, Value::Null))));
         }
-        match (wire.dictionary, wire.shape) {
-            (true, Shape::Text) if !events.is_empty() => dictionary(body, values.map(Value::text)),
-            _ => values.for_each(|value| plain(body, value, wire.shape)),
+        match wire.dictionary {
+            // Of no rows the server expects no dictionary.
+            true if events.is_empty() => {}
+            true => dictionary(body, values.map(Value::text)),
+            false => values.for_each(|value| plain(body, value, wire.shape)),
         }
     }
 }
@@ -69,8 +71,8 @@ fn dictionary<'e>(body: &mut Vec<u8>, texts: impl Iterator<Item = &'e str>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encode::Format;
     use crate::encode::tests::{columns, stored};
+    use crate::encode::{Format, NATIVE_SINCE};
 
     fn named(name: &str, server_type: &str) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -122,6 +124,19 @@ mod tests {
             assert_eq!(body.len(), 4 * 8 + names.len() * (6 + width), "{}", names.len());
             let last = &body[body.len() - width..];
             assert_eq!(last, &(names.len() as u64 - 1).to_le_bytes()[..width]);
+        }
+    }
+
+    #[test]
+    fn other_dictionaries_go_row_by_row() {
+        for (name, server_type) in [
+            ("metadata_version", "LowCardinality(Int32)"),
+            ("seq", "LowCardinality(Int64)"),
+            ("event_id", "LowCardinality(UUID)"),
+            ("event_date_time", "LowCardinality(DateTime64(6))"),
+            ("key", "LowCardinality(Nullable(String))"),
+        ] {
+            assert_eq!(Format::of(&columns(&[(name, server_type)]), NATIVE_SINCE), Format::RowBinary, "{server_type}");
         }
     }
 

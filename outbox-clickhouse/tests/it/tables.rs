@@ -46,6 +46,35 @@ async fn the_original_table_with_an_id() {
     assert!(statement.contains("Native") && !statement.contains("headers"), "{statement}");
 }
 
+/// A dictionary's numbers take one, two or four bytes.
+#[tokio::test]
+async fn a_dictionary_of_any_size_arrives() {
+    let database = ClickHouseDatabase::create().await;
+    database
+        .query(
+            "CREATE TABLE event_log (event_id UUID, event_type LowCardinality(String), event_date_time DateTime64(6, 'UTC'), \
+             environment String, event_context String, metadata_version Int32, seq Int64, key LowCardinality(String)) \
+             ENGINE = MergeTree ORDER BY event_id SETTINGS non_replicated_deduplication_window = 1000",
+        )
+        .await;
+    let sink = ClickHouseSink::new(settings(&database));
+    for rows in [1, 256, 257, 65_537] {
+        let mut events = events(rows);
+        events.iter_mut().for_each(|stored| stored.event.key = Some(format!("key {}", stored.seq)));
+        // The last comes twice, and one has none.
+        events.push(events[rows - 1].clone());
+        events.push(events[0].clone());
+        events[rows + 1].event.key = None;
+        let part = part(&sink, events).await;
+        assert!(part.frozen.statement.contains("Native"), "{}", part.frozen.statement);
+        sink.deliver(&part).await.unwrap();
+        let right =
+            "SELECT countIf(key = concat('key ', toString(seq))), countIf(key = ''), uniqExact(key) FROM event_log";
+        assert_eq!(database.query(right).await, format!("{}\t1\t{}", rows + 1, rows + 1));
+        database.query("TRUNCATE TABLE event_log").await;
+    }
+}
+
 #[tokio::test]
 async fn low_cardinality_and_nullable_everywhere() {
     let database = ClickHouseDatabase::create().await;
