@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use diesel_async::sync_connection_wrapper::SyncConnectionWrapper;
-use diesel_async::{AsyncConnection, AsyncMysqlConnection, AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncConnection, AsyncMysqlConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use outbox::clickhouse::{ClickHouseSettings, ClickHouseSink};
 use outbox::mysql::MySqlStore;
 use outbox::postgres::PostgresStore;
@@ -53,7 +53,10 @@ pub(crate) async fn sqlite() -> (SqliteFile, SyncConnectionWrapper<diesel::Sqlit
     let file = SqliteFile::create();
     let url = file.url();
     SqliteStore::new(&url).setup().await.expect("tables");
-    let conn = SyncConnectionWrapper::establish(&file.path().to_string_lossy()).await.expect("the file opens");
+    let mut conn: SyncConnectionWrapper<diesel::SqliteConnection> =
+        SyncConnectionWrapper::establish(&file.path().to_string_lossy()).await.expect("the file opens");
+    // As a service opens it: a relay writes to the file, too.
+    conn.batch_execute("PRAGMA busy_timeout = 20000").await.expect("a pragma");
     (file, conn, move || SqliteStore::new(&url))
 }
 
