@@ -51,6 +51,7 @@ impl ClickHouseSink {
             .with_setting("insert_deduplication_token", part.token.to_string())
             .with_setting("max_execution_time", limit.as_secs().max(1).to_string())
             .with_setting("query_id", query_id.as_str())
+            // From its end the guard knows how many rows an answer has to be about.
             .with_setting(
                 "log_comment",
                 format!("outbox route {} part {} fence {} rows {}", part.route, part.id, part.fence, part.events.len()),

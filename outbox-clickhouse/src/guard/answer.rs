@@ -53,8 +53,8 @@ impl Watch {
     }
 
     fn decide(&mut self, ended: bool) -> Vec<u8> {
-        let insert = contains(&self.line, b"query=INSERT").then(|| rows_sent(&self.line));
-        match verdict(&self.held, insert, ended) {
+        let insert = contains(&self.line, b"query=INSERT");
+        match verdict(&self.held, insert, rows_sent(&self.line), ended) {
             Verdict::Open if !ended => return Vec::new(),
             Verdict::Open | Verdict::Counts => {}
             Verdict::DoesNotCount(instead) => self.held[STATUS].copy_from_slice(instead),
@@ -67,8 +67,8 @@ impl Watch {
 /// Where a status stands behind `HTTP/1.1 `.
 const STATUS: std::ops::Range<usize> = 9..12;
 
-/// `insert`: it is the answer to an INSERT, of so many rows where that is known.
-fn verdict(answer: &[u8], insert: Option<Option<u64>>, ended: bool) -> Verdict {
+/// `insert`: it is the answer to an INSERT. `sent`: of so many rows, where that is known.
+fn verdict(answer: &[u8], insert: bool, sent: Option<u64>, ended: bool) -> Verdict {
     const START: &[u8] = b"HTTP/1.";
     let start = answer.len().min(START.len());
     if answer[..start] != START[..start] {
@@ -84,7 +84,9 @@ fn verdict(answer: &[u8], insert: Option<Option<u64>>, ended: bool) -> Verdict {
     if !contains(&head, b"\nx-clickhouse-") {
         return Verdict::DoesNotCount(STRANGER);
     }
-    let Some(sent) = insert else { return Verdict::Counts };
+    if !insert {
+        return Verdict::Counts;
+    }
     // A body that somebody has emptied is an INSERT of nothing, and one of lines may end after any of them.
     if let (Some(sent), Some(read)) = (sent, rows_read(&head))
         && read < sent

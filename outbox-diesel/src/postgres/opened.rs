@@ -65,8 +65,8 @@ impl Opened {
             if !pooled {
                 return AsyncPgConnection::try_from(client).await;
             }
-            pooler::begin(&client).await?;
-            pooler::set_up(AsyncPgConnection::try_from(client).await?).await
+            pooler::begin_setup(&client).await?;
+            pooler::end_setup(AsyncPgConnection::try_from(client).await?).await
         };
         match bytes.move_during(set_up).await {
             (Ok(conn), _) => Ok(Self { conn, bytes: Some(bytes) }),

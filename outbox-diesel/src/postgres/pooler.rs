@@ -44,23 +44,23 @@ where
 {
     // Diesel, which is to drive the connection, prepares its first statement at once: the transaction begins before that.
     tokio::select! {
-        begun = begin(&client) => begun?,
+        begun = begin_setup(&client) => begun?,
         ended = &mut connection => {
             ended.map_err(bad)?;
             return Err(ConnectionError::BadConnection("the connection was closed".to_owned()));
         }
     }
     let conn = AsyncPgConnection::try_from_client_and_connection(client, connection).await?;
-    set_up(conn).await
+    end_setup(conn).await
 }
 
 /// What begins the transaction in which Diesel sets a connection up.
-pub(super) async fn begin(client: &Client) -> ConnectionResult<()> {
+pub(super) async fn begin_setup(client: &Client) -> ConnectionResult<()> {
     client.batch_execute("BEGIN").await.map_err(bad)
 }
 
 /// What ends it.
-pub(super) async fn set_up(mut conn: AsyncPgConnection) -> ConnectionResult<AsyncPgConnection> {
+pub(super) async fn end_setup(mut conn: AsyncPgConnection) -> ConnectionResult<AsyncPgConnection> {
     // What Diesel has set, the time zone and the encoding, is what PgBouncer keeps for each of its clients.
     conn.batch_execute("COMMIT").await.map_err(ConnectionError::CouldntSetupConfiguration)?;
     conn.set_prepared_statement_cache_size(CacheSize::Disabled);
