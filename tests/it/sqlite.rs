@@ -3,15 +3,18 @@
 use std::collections::BTreeSet;
 
 use outbox_test::databases::ClickHouseDatabase;
-use outbox_test::process::Process;
+use outbox_test::process::{Process, was_killed};
 
 use crate::world::{Kind, World, create_users, eventually};
 
 const WRITERS: [&str; 3] = ["0..200", "200..400", "400..600"];
 
-/// Processes that create 600 users between them.
-fn writers(world: &World) -> Vec<Process> {
-    WRITERS.map(|users| world.spawn(env!("CARGO_BIN_EXE_crash_app"), &["--users", users])).into()
+/// More than are created before somebody kills the writers.
+const ENDLESS_WRITERS: [&str; 3] = ["1000000..2000000", "2000000..3000000", "3000000..4000000"];
+
+/// Processes that create the users of a range each.
+fn writers(world: &World, users: [&str; 3]) -> Vec<Process> {
+    users.map(|users| world.spawn(env!("CARGO_BIN_EXE_crash_app"), &["--users", users])).into()
 }
 
 async fn finish(processes: Vec<Process>) {
@@ -29,7 +32,7 @@ async fn several_processes_write_and_relay_at_once() {
         Process::spawn(command)
     };
     let mut relays = [relay(), relay()];
-    finish(writers(&world)).await;
+    finish(writers(&world, WRITERS)).await;
     let mut conn = world.conn().await;
     assert_eq!(conn.count("users").await, 600, "nobody failed for a lock");
     world.delivered().await;
@@ -48,17 +51,20 @@ async fn several_processes_write_and_relay_at_once() {
 async fn a_copy_that_is_made_while_processes_write_has_each_user_with_its_event() {
     let world = World::new(Kind::Sqlite).await;
     let mut conn = world.conn().await;
-    let running = writers(&world);
+    let mut running = writers(&world, ENDLESS_WRITERS);
     eventually("they write", async || conn.count("users").await > 50).await;
     let copy = World::bare(Kind::Sqlite, ClickHouseDatabase::create().await).await;
     let path = copy.database_url().replace("sqlite://", "");
     std::fs::remove_file(&path).expect("the file that is to be the copy");
     conn.execute(&format!("VACUUM INTO '{path}'")).await;
-    finish(running).await;
-
     let mut copied = copy.conn().await;
     let users = copied.count("users").await;
-    assert!((51..600).contains(&users), "in the middle: {users}");
+    assert!(users > 50, "those that were there: {users}");
+    eventually("they still write", async || conn.count("users").await > users).await;
+    for writer in &mut running {
+        assert!(was_killed(writer.kill9().await), "{:?}", writer.output());
+    }
+
     assert_eq!(copied.count("outbox_event").await, users);
     assert_eq!(copied.count("pragma_integrity_check WHERE integrity_check <> 'ok'").await, 0);
     // It is an outbox of its own.
