@@ -22,7 +22,7 @@ pub(crate) struct Size {
     pub(crate) sealed: u64,
     /// How long each variant of a producer runs in a round.
     pub(crate) producer: Duration,
-    /// How long each rate of events is kept up.
+    /// How long each rate of events is kept up in a round.
     pub(crate) latency: Duration,
     /// How many derives the crate has whose compile time is measured.
     pub(crate) derives: usize,
@@ -43,7 +43,7 @@ impl Size {
             one_by_one: 1_000,
             sealed: 100_000,
             producer: Duration::from_secs(1),
-            latency: Duration::from_secs(30),
+            latency: Duration::from_secs(20),
             derives: 100,
             encoded: 1_000_000,
         }

@@ -26,35 +26,54 @@ const CONNECTIONS: u64 = 8;
 /// Ends a run that would hang.
 const DEADLINE: Duration = Duration::from_secs(60);
 
+/// Events a second, and whether the relay is woken up.
+const RUNS: [(u64, bool); 4] = [(20, true), (20, false), (1_000, true), (1_000, false)];
+
+/// Of what was measured in each round.
+#[derive(Default)]
+struct Quantiles {
+    p50: Tally,
+    p99: Tally,
+}
+
+impl Quantiles {
+    fn push(&mut self, taken: &Tally) {
+        self.p50.push(taken.quantile(0.5));
+        self.p99.push(taken.quantile(0.99));
+    }
+}
+
 pub(crate) async fn measure(place: &Place, size: &Size, report: &mut Report) -> Result<()> {
     PostgresStore::new(place.postgres.url()).setup().await?;
-    let alone = inserts_alone(place, size.latency).await?;
-    for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
-        let mut figure = Figure::new(format!("latency/limit/20 inserts of one row a second, {name}"), &alone, "ms");
-        figure.value = alone.quantile(share);
-        report.add(figure);
+    let mut alone = Quantiles::default();
+    let mut runs = RUNS.map(|run| (run, Quantiles::default(), Quantiles::default()));
+    for round in 1..=size.rounds {
+        eprintln!("latency, round {round} of {}", size.rounds);
+        alone.push(&inserts_alone(place, size.latency).await?);
+        for ((rate, wakes), claimed, answered) in &mut runs {
+            let (to_claim, to_answer) = run(place, *rate, *wakes, size.latency).await?;
+            claimed.push(&to_claim);
+            answered.push(&to_answer);
+        }
+        place.database.query("TRUNCATE TABLE event_log").await;
     }
-    for (rate, wakes) in [(20, true), (20, false), (1_000, true), (1_000, false)] {
-        let how = if wakes { "wake-up" } else { "polling" };
-        eprintln!("latency at {rate} events/s with {how}");
-        let (claimed, answered) = run(place, rate, wakes, size.latency).await?;
-        let name = format!("latency/{rate} events/s/{how}");
-        let mut add = |what: &str, tally: &Tally, share: f64, target: Option<f64>| {
-            let mut figure = Figure::new(format!("{name}/{what}"), tally, "ms");
-            figure.value = tally.quantile(share);
+    report.add(Figure::new("latency/limit/20 inserts of one row a second, p50", &alone.p50, "ms"));
+    report.add(Figure::new("latency/limit/20 inserts of one row a second, p99", &alone.p99, "ms"));
+    for ((rate, wakes), claimed, answered) in &runs {
+        let name = format!("latency/{rate} events/s/{}", if *wakes { "wake-up" } else { "polling" });
+        let mut add = |what: &str, tally: &Tally, target: Option<(f64, f64)>| {
+            let figure = Figure::new(format!("{name}/{what}"), tally, "ms");
+            let target = target.filter(|_| *rate == 20).map(|(woken, polled)| if *wakes { woken } else { polled });
             report.add(match target {
                 Some(target) => figure.target(Target::AtMost(target)),
                 None => figure,
             });
         };
-        let few = rate == 20;
-        let target = |wake_up, polling| few.then_some(if wakes { wake_up } else { polling });
-        add("commit to claim, p50", &claimed, 0.5, target(15.0, 50.0));
-        add("commit to claim, p99", &claimed, 0.99, None);
-        add("commit to answer, p50", &answered, 0.5, None);
-        add("commit to answer, p99", &answered, 0.99, target(30.0, 100.0));
+        add("commit to claim, p50", &claimed.p50, Some((15.0, 50.0)));
+        add("commit to claim, p99", &claimed.p99, None);
+        add("commit to answer, p50", &answered.p50, None);
+        add("commit to answer, p99", &answered.p99, Some((30.0, 100.0)));
     }
-    place.database.query("TRUNCATE TABLE event_log").await;
     Ok(())
 }
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 use outbox_clickhouse::{ClickHouseSettings, ClickHouseSink, Delivery};
 use outbox_core::{Sink, SinkError, SinkErrorKind};
 use outbox_test::databases::ClickHouseDatabase;
+use outbox_test::proxy::{FaultProxy, Mode};
 use outbox_test::servers::PrivateClickHouse;
 
-use crate::support::{counts, deliver_like_a_relay, events, part, settings};
+use crate::support::{counts, deliver_like_a_relay, events, part, settings, settings_at, sink};
 
 const COLUMNS: &str = "event_id UUID, event_type String, event_date_time DateTime64(6), environment String, event_context \
                        String, metadata_version Int32";
@@ -43,6 +44,35 @@ async fn a_missing_table_is_named_and_made_when_asked() {
     sink.check().await.unwrap();
     sink.check().await.unwrap();
     sink.ensure_table().await.unwrap();
+}
+
+/// It does not wait for a question.
+#[tokio::test]
+async fn the_first_part_is_frozen_with_what_the_start_saw() {
+    let database = ClickHouseDatabase::create().await;
+    sink(&database).await;
+    let proxy = FaultProxy::start(database.address()).await;
+    let started = ClickHouseSink::new(settings_at(&proxy.http_url(), database.name()));
+    started.check().await.unwrap();
+    proxy.set(Mode::Refuse);
+    let first = part(&started, events(3)).await;
+    proxy.set(Mode::Pass);
+    deliver_like_a_relay(&started, first).await;
+    assert_eq!(counts(&database).await, (3, 3));
+}
+
+/// What is known serves for a minute, and no longer than until the next question about the table's state.
+#[tokio::test]
+async fn a_column_that_is_added_is_filled_by_the_next_part_that_asks() {
+    let database = ClickHouseDatabase::create().await;
+    sink(&database).await;
+    database.query("ALTER TABLE event_log DROP COLUMN headers").await;
+    let looked = ClickHouseSink::new(settings(&database));
+    let events = events(2);
+    looked.divide("event_log", &events.iter().collect::<Vec<_>>()).await.unwrap();
+    database.query("ALTER TABLE event_log ADD COLUMN headers String").await;
+    deliver_like_a_relay(&looked, part(&looked, events).await).await;
+    assert_eq!(database.query("SELECT countIf(headers != '') FROM event_log").await, "2");
 }
 
 #[tokio::test]

@@ -9,7 +9,10 @@ use diesel::{Connection, SqliteConnection};
 use outbox::clickhouse::{ClickHouseSettings, ClickHouseSink};
 use outbox::prelude::*;
 use outbox::sqlite::SqliteStore;
-use outbox::{Relay, RelayOptions, Route, RouteStatus, Store, Vars};
+use outbox::{
+    Frozen, Part, Recovery, Relay, RelayOptions, Route, RouteStatus, SchemaRecord, Sink, SinkError, Store, StoredEvent,
+    Vars,
+};
 use outbox_test::databases::{ClickHouseDatabase, SqliteFile};
 use outbox_test::proxy::FaultProxy;
 use tokio::time::{Instant, sleep, timeout};
@@ -50,6 +53,40 @@ const MIRROR: [&str; 2] = [
     "CREATE MATERIALIZED VIEW mirror_view TO mirror AS SELECT event_id FROM event_log",
 ];
 
+/// Knows nothing of what the start saw, as if that were long ago: the first part asks what the table looks like.
+#[derive(Clone)]
+struct Unprepared {
+    starts: ClickHouseSink,
+    sink: ClickHouseSink,
+}
+
+impl Sink for Unprepared {
+    async fn deliver(&self, part: &Part) -> Result<(), SinkError> {
+        self.sink.deliver(part).await
+    }
+
+    async fn check(&self) -> Result<(), SinkError> {
+        self.starts.check().await
+    }
+
+    async fn divide(&self, table: &str, events: &[&StoredEvent]) -> Result<Vec<Vec<usize>>, SinkError> {
+        self.sink.divide(table, events).await
+    }
+
+    fn learn(&self, schemas: &[SchemaRecord]) {
+        self.starts.learn(schemas);
+        self.sink.learn(schemas);
+    }
+
+    async fn freeze(&self, table: &str, events: &[&StoredEvent]) -> Result<Frozen, SinkError> {
+        self.sink.freeze(table, events).await
+    }
+
+    async fn recover(&self, part: &Part) -> Result<Recovery, SinkError> {
+        self.sink.recover(part).await
+    }
+}
+
 #[derive(EventLog)]
 struct Probe {
     text: String,
@@ -87,7 +124,8 @@ async fn played(case: &Case, database: Arc<ClickHouseDatabase>, tally: &mut Tall
     store.setup().await?;
     let front = Front::start(Arc::clone(&database)).await?;
     let proxy = FaultProxy::start(front.url().trim_start_matches("http://")).await;
-    let sink = ClickHouseSink::new(settings(&proxy.http_url(), database.name())?);
+    let sink = || Ok::<_, Failure>(ClickHouseSink::new(settings(&proxy.http_url(), database.name())?));
+    let sink = Unprepared { starts: sink()?, sink: sink()? };
     let options = RelayOptions::from_vars(&Vars::new(SETTINGS))?;
     // Another case's cut may just have brought the server down.
     let relay = loop {

@@ -18,6 +18,8 @@ pub(crate) enum Target {
     Poisoned,
     /// Everything that is no INSERT.
     Question,
+    /// The question how far the table's blocks have come, and which start of the server this is.
+    Mark,
     /// The question which ids have arrived.
     ReadBack,
 }
@@ -89,6 +91,7 @@ impl Script {
             Target::Insert => insert,
             Target::Poisoned => insert && contains(&request.body, POISON),
             Target::Question => !insert,
+            Target::Mark => !insert && request.contains("system.parts"),
             Target::ReadBack => !insert && request.contains("SELECT DISTINCT event_id"),
         };
         if !meant {

@@ -1,13 +1,12 @@
 //! Leases and fences.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use outbox_core::{Release, Route, Store, StoreErrorKind};
 use uuid::Uuid;
 
 use super::steps::{
-    LONG, LONGER_THAN_SHORT, SHORT, TICK, claim, deliver_all, draft, emit, hold, keys, keys_of, opened, plan, read,
+    LONG, LONGER_THAN_SHORT, SHORT, claim, deliver_all, draft, emit, hold, keys, keys_of, opened, plan, read,
     release_now, status, try_claim,
 };
 use super::{Sample, StoreHarness};
@@ -156,15 +155,17 @@ pub async fn a_parked_batch_does_not_stand_in_the_way<H: StoreHarness>() {
     emit(&harness, &Sample::many("a", 3)).await;
     plan(&store, &main, 10).await;
     let parked = claim(&store, &main).await;
-    let release = Release { delay: Duration::from_millis(200), error: Some("no table".into()), parked: true };
-    store.release(&parked, &release).await.expect("releases");
+    let release = |delay| Release { delay, error: Some("no table".into()), parked: true };
+    store.release(&parked, &release(SHORT)).await.expect("releases");
+    harness.elapse(LONGER_THAN_SHORT).await;
+    let again = claim(&store, &main).await;
+    assert_eq!(again.batch, parked.batch, "its time has come");
+    store.release(&again, &release(LONG)).await.expect("releases");
     emit(&harness, &Sample::many("b", 3)).await;
     plan(&store, &main, 10).await;
     let other = claim(&store, &main).await;
     assert!(other.batch != parked.batch && try_claim(&store, &main).await.is_none());
     assert_eq!(status(&store, &main).await.parked_batches, 1);
-    harness.elapse(Duration::from_millis(200) + TICK).await;
-    assert_eq!(claim(&store, &main).await.batch, parked.batch);
 }
 
 /// The next batch is the same owner's.

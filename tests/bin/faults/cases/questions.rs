@@ -11,7 +11,9 @@ pub(super) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for (name, act) in acts() {
         let question = Step::times(Target::Question, act.clone(), 2);
+        let mark = Step::times(Target::Mark, act.clone(), 2);
         cases.push(Case::new(format!("question_before_freezing_{name}"), vec![question.clone()]));
+        cases.push(Case::new(format!("mark_before_freezing_{name}"), vec![mark]));
         let lost = Step::once(Target::Insert, Act::CutAnswer(AnswerCut::BeforeIt, How::Fin));
         cases.push(Case::new(format!("question_after_a_lost_answer_{name}"), vec![lost, question]));
         // The token is no proof any more, so that only the ids can tell.
