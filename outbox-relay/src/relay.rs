@@ -304,6 +304,7 @@ impl<S: Store> RelayBuilder<S> {
 
     /// What wakes an idle relay before its next poll, beside what was given before: each future that `signal` makes ends at the next wake-up, such as
     /// `outbox::wake::notified`, which ends when a transaction of this process commits events, or `Listening::notified` of a PostgreSQL store. Default: nothing.
+    /// With a `linger`, wake-ups are followed ten times within it, and at least every 100 ms: by then they may be enough for a batch.
     #[must_use]
     pub fn wake_on<F>(mut self, signal: impl Fn() -> F + Send + 'static) -> Self
     where

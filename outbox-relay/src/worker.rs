@@ -10,6 +10,7 @@ use outbox_core::{
     StoreErrorKind,
 };
 use tokio::sync::{Notify, watch};
+use tokio::time::sleep;
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -34,6 +35,12 @@ const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Renewals come this many times within a lease.
 const RENEWALS: u32 = 3;
+
+/// How often within a linger a worker follows wake-ups.
+const LINGER_LOOKS: u32 = 10;
+
+/// So late, at most, a wake-up is followed where events linger: they may be enough for a batch.
+const PAUSE_MAX: Duration = Duration::from_millis(100);
 
 pub(crate) struct Worker<S, C> {
     pub(crate) store: S,
@@ -122,8 +129,8 @@ impl<S: Store, C: Clock> Worker<S, C> {
                     // In a fixed order, so that a simulated schedule is the same each time.
                     biased;
                     _ = phase.wait_for(|phase| *phase >= Phase::Finishing) => {}
-                    () = self.wake.notified() => {}
-                    () = tokio::time::sleep(wait) => {}
+                    () = self.woken() => {}
+                    () = sleep(wait) => {}
                 }
                 Fact::Waited
             }
@@ -132,7 +139,7 @@ impl<S: Store, C: Clock> Worker<S, C> {
                 tokio::select! {
                     biased;
                     _ = phase.wait_for(|phase| *phase >= Phase::Finishing) => {}
-                    () = tokio::time::sleep(wait) => {}
+                    () = sleep(wait) => {}
                 }
                 Fact::Waited
             }
@@ -141,6 +148,17 @@ impl<S: Store, C: Clock> Worker<S, C> {
                 None => Fact::LeaseExpired,
             },
         }
+    }
+
+    /// Waits for a wake-up that is worth a look. One that comes too early is kept.
+    async fn woken(&self) {
+        // The last look has found nothing, and what was committed since has not lingered. Without this, a service that commits
+        // a thousand times a second would have as many statements run in vain.
+        let pause = (self.options.linger / LINGER_LOOKS).min(PAUSE_MAX);
+        if !pause.is_zero() {
+            sleep(pause).await;
+        }
+        self.wake.notified().await;
     }
 
     /// Raises the alarm when a limit is passed, and lets `emit` refuse events where that is asked for.
@@ -382,7 +400,7 @@ impl<S: Store, C: Clock> Worker<S, C> {
             tokio::select! {
                 biased;
                 done = &mut step => return Ok(done),
-                () = tokio::time::sleep((self.options.lease / RENEWALS).min(left)) => {}
+                () = sleep((self.options.lease / RENEWALS).min(left)) => {}
             }
             let (asked, left) = (self.clock.now(), self.left());
             // The step goes on while the lease is renewed, and not a moment longer than the lease.

@@ -1,7 +1,10 @@
 //! How long an event takes from its COMMIT to ClickHouse's answer.
 
 use std::collections::HashMap;
+use std::io::{self, Write};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use diesel_async::{AsyncConnection, AsyncPgConnection};
@@ -23,6 +26,9 @@ use crate::{Failure, Result, data, roles};
 /// How many connections emit: one commits about 300 times a second.
 const CONNECTIONS: u64 = 8;
 
+/// Between two fsyncs that show what the disk does meanwhile.
+const FSYNC_EVERY: Duration = Duration::from_millis(25);
+
 /// Ends a run that would hang.
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -43,23 +49,33 @@ impl Quantiles {
     }
 }
 
+/// Of one rate and way, milliseconds.
+#[derive(Default)]
+struct Measured {
+    claimed: Quantiles,
+    answered: Quantiles,
+    fsync: Quantiles,
+}
+
 pub(crate) async fn measure(place: &Place, size: &Size, report: &mut Report) -> Result<()> {
     PostgresStore::new(place.postgres.url()).setup().await?;
     let mut alone = Quantiles::default();
-    let mut runs = RUNS.map(|run| (run, Quantiles::default(), Quantiles::default()));
+    let mut runs = RUNS.map(|run| (run, Measured::default()));
     for round in 1..=size.rounds {
         eprintln!("latency, round {round} of {}", size.rounds);
         alone.push(&inserts_alone(place, size.latency).await?);
-        for ((rate, wakes), claimed, answered) in &mut runs {
-            let (to_claim, to_answer) = run(place, *rate, *wakes, size.latency).await?;
-            claimed.push(&to_claim);
-            answered.push(&to_answer);
+        for ((rate, wakes), measured) in &mut runs {
+            let disk = Disk::watch();
+            let (claimed, answered) = run(place, *rate, *wakes, size.latency).await?;
+            measured.claimed.push(&claimed);
+            measured.answered.push(&answered);
+            measured.fsync.push(&disk.ended()?);
         }
         place.database.query("TRUNCATE TABLE event_log").await;
     }
     report.add(Figure::new("latency/limit/20 inserts of one row a second, p50", &alone.p50, "ms"));
     report.add(Figure::new("latency/limit/20 inserts of one row a second, p99", &alone.p99, "ms"));
-    for ((rate, wakes), claimed, answered) in &runs {
+    for ((rate, wakes), Measured { claimed, answered, fsync }) in &runs {
         let name = format!("latency/{rate} events/s/{}", if *wakes { "wake-up" } else { "polling" });
         let mut add = |what: &str, tally: &Tally, target: Option<(f64, f64)>| {
             let figure = Figure::new(format!("{name}/{what}"), tally, "ms");
@@ -73,6 +89,8 @@ pub(crate) async fn measure(place: &Place, size: &Size, report: &mut Report) -> 
         add("commit to claim, p99", &claimed.p99, None);
         add("commit to answer, p50", &answered.p50, None);
         add("commit to answer, p99", &answered.p99, Some((30.0, 100.0)));
+        add("limit: an fsync meanwhile, p50", &fsync.p50, None);
+        add("limit: an fsync meanwhile, p99", &fsync.p99, None);
     }
     Ok(())
 }
@@ -94,6 +112,38 @@ async fn inserts_alone(place: &Place, during: Duration) -> Result<Tally> {
         taken.push(before.elapsed().as_secs_f64() * 1e3);
     }
     Ok(taken)
+}
+
+/// What the disk alone takes for an fsync of 4 KiB, while something else is measured.
+struct Disk {
+    ends: mpsc::Sender<()>,
+    thread: JoinHandle<io::Result<Tally>>,
+}
+
+impl Disk {
+    /// In the directory for temporary files, where the servers have their data, too.
+    fn watch() -> Self {
+        let (ends, ended) = mpsc::channel();
+        Self { ends, thread: std::thread::spawn(move || Self::fsyncs(&ended)) }
+    }
+
+    fn fsyncs(ended: &mpsc::Receiver<()>) -> io::Result<Tally> {
+        let (mut file, mut taken) = (tempfile::tempfile()?, Tally::default());
+        while ended.recv_timeout(FSYNC_EVERY) == Err(RecvTimeoutError::Timeout) {
+            file.write_all(&[0; 4096])?;
+            let before = Instant::now();
+            file.sync_all()?;
+            taken.push(before.elapsed().as_secs_f64() * 1e3);
+        }
+        Ok(taken)
+    }
+
+    /// Milliseconds.
+    fn ended(self) -> Result<Tally> {
+        drop(self.ends);
+        let taken = self.thread.join().map_err(|_| "the thread that watches the disk has panicked")?;
+        Ok(taken?)
+    }
 }
 
 /// Milliseconds from the commit to the claim (just after it: when the batch has been read), and to the answer.

@@ -13,6 +13,7 @@ mod faults;
 mod host;
 mod ledger;
 mod schedule;
+mod wake_ups;
 mod wire;
 mod world;
 
