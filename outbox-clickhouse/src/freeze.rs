@@ -11,7 +11,6 @@ use crate::definition::Definition;
 use crate::divide::divide;
 use crate::hosts::is_unreachable;
 use crate::known::{Asking, Known, KnownMark};
-use crate::observe::Watched;
 use crate::partition::PartitionKey;
 use crate::report::{Finding, Severity};
 use crate::server::Server;
@@ -203,27 +202,20 @@ impl ClickHouseSink {
             }
             return Ok((mark, definition));
         }
-        let before = Instant::now();
-        let (mark, stamp) = server.mark("freeze", &Watched::of(&definition)).await?;
-        let definition = if stamp == definition.stamp() {
-            definition
-        } else {
-            let anew = self.look_up("freeze", server, table, schemas).await?;
-            self.refuse_unfit("freeze", server, &anew, schemas)?;
-            anew
-        };
-        self.known.keep_mark(table, &server.address, before, mark.clone());
+        let (mark, current) = self.known.ask_mark("freeze", server, table, &definition).await?;
+        if current {
+            return Ok((mark, definition));
+        }
+        let definition = self.look_up("freeze", server, table, schemas).await?;
+        self.refuse_unfit("freeze", server, &definition, schemas)?;
         Ok((mark, definition))
     }
 }
 
 /// Asks for the next mark while parts are frozen with the last one. Without an answer the last one serves until it is too old.
 async fn next_mark(known: Known, server: Server, table: TableName, definition: Arc<Definition>, _asking: Asking) {
-    let before = Instant::now();
-    match server.mark("freeze", &Watched::of(&definition)).await {
-        Ok((mark, stamp)) if stamp == definition.stamp() => known.keep_mark(&table, &server.address, before, mark),
-        // It was altered: the next part asks for everything.
-        Ok(_) => known.forget(&table),
-        Err(error) => tracing::debug!(table = %table, %error, "the server's state is not known anew"),
+    // Where it was altered, the next part looks at it anew.
+    if let Err(error) = known.ask_mark("freeze", &server, &table, &definition).await {
+        tracing::debug!(table = %table, %error, "the server's state is not known anew");
     }
 }

@@ -4,8 +4,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use outbox_core::SinkError;
+
 use crate::TableName;
 use crate::definition::Definition;
+use crate::observe::Watched;
+use crate::server::Server;
 use crate::statement::Mark;
 
 /// How long what is known about a table is used for new parts, when nothing says that it was altered.
@@ -85,11 +89,32 @@ impl Known {
         Some(KnownMark { mark, ask: ask.then(|| Asking { known: self.clone(), key }) })
     }
 
+    /// Asks for the table's mark and keeps it. False: the table is another one than `definition`, which is forgotten.
+    ///
+    /// # Errors
+    /// [`SinkError`] when the server cannot be asked.
+    pub(crate) async fn ask_mark(
+        &self,
+        operation: &'static str,
+        server: &Server,
+        table: &TableName,
+        definition: &Definition,
+    ) -> Result<(Mark, bool), SinkError> {
+        let before = Instant::now();
+        let (mark, stamp) = server.mark(operation, &Watched::of(definition)).await?;
+        let current = stamp == definition.stamp();
+        if !current {
+            self.forget(table);
+        }
+        self.keep_mark(table, &server.address, before, mark.clone());
+        Ok((mark, current))
+    }
+
     pub(crate) fn keep_definition(&self, table: &TableName, host: &Arc<str>, since: Instant, of: Arc<Definition>) {
         self.entries().entry((table.clone(), Arc::clone(host))).or_default().definition = Some((since, of));
     }
 
-    pub(crate) fn keep_mark(&self, table: &TableName, host: &Arc<str>, since: Instant, mark: Mark) {
+    fn keep_mark(&self, table: &TableName, host: &Arc<str>, since: Instant, mark: Mark) {
         self.entries().entry((table.clone(), Arc::clone(host))).or_default().mark = Some((since, mark));
     }
 }

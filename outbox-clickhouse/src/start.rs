@@ -1,11 +1,9 @@
 //! What the start looks at: a server that answers, and every table that events are bound for.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use outbox_core::{SchemaRecord, SinkError, SinkErrorKind};
 
-use crate::observe::Watched;
 use crate::server::Server;
 use crate::settings::DEFAULT_EVENT_TABLE;
 use crate::sink::ClickHouseSink;
@@ -37,17 +35,12 @@ impl ClickHouseSink {
         let table = self.settings().table(name);
         let definition = self.make_fit_and_look_up("check", server, &table, schemas).await?;
         self.refuse_unfit("check", server, &definition, schemas)?;
-        // Needs the right to read system.parts.
-        let before = Instant::now();
-        let (mark, stamp) = server.mark("check", &Watched::of(&definition)).await?;
+        // Needs the right to read system.parts. The first part finds the mark, and does not wait for the question.
+        let (mark, _) = self.known.ask_mark("check", server, &table, &definition).await?;
         if self.exactly_once() && mark.start.is_unknown() {
             tracing::warn!(
                 "this server does not show when it was started: every repeat is read back, which costs time"
             );
-        }
-        // The first part finds it, and does not wait for the question.
-        if stamp == definition.stamp() {
-            self.known.keep_mark(&table, &server.address, before, mark);
         }
         Ok(())
     }

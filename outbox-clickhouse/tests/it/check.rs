@@ -5,10 +5,10 @@ use std::time::Duration;
 use outbox_clickhouse::{ClickHouseSettings, ClickHouseSink, Delivery};
 use outbox_core::{Sink, SinkError, SinkErrorKind};
 use outbox_test::databases::ClickHouseDatabase;
-use outbox_test::proxy::{FaultProxy, Mode};
+use outbox_test::proxy::Mode;
 use outbox_test::servers::PrivateClickHouse;
 
-use crate::support::{counts, deliver_like_a_relay, events, part, settings, settings_at, sink};
+use crate::support::{counts, deliver_like_a_relay, events, part, settings, sink, sink_through_a_proxy};
 
 const COLUMNS: &str = "event_id UUID, event_type String, event_date_time DateTime64(6), environment String, event_context \
                        String, metadata_version Int32";
@@ -50,9 +50,7 @@ async fn a_missing_table_is_named_and_made_when_asked() {
 #[tokio::test]
 async fn the_first_part_is_frozen_with_what_the_start_saw() {
     let database = ClickHouseDatabase::create().await;
-    sink(&database).await;
-    let proxy = FaultProxy::start(database.address()).await;
-    let started = ClickHouseSink::new(settings_at(&proxy.http_url(), database.name()));
+    let (proxy, started) = sink_through_a_proxy(&database).await;
     started.check().await.unwrap();
     proxy.set(Mode::Refuse);
     let first = part(&started, events(3)).await;

@@ -4,10 +4,12 @@ use chrono::{DateTime, Utc};
 use outbox_clickhouse::ClickHouseSink;
 use outbox_core::{Part, Recovery, Sink, SinkErrorKind};
 use outbox_test::databases::ClickHouseDatabase;
-use outbox_test::proxy::{FaultProxy, Mode};
+use outbox_test::proxy::Mode;
 use outbox_test::servers::PrivateClickHouse;
 
-use crate::support::{again, counts, deliver_like_a_relay, events, events_at, part, settings, settings_at, sink};
+use crate::support::{
+    again, counts, deliver_like_a_relay, events, events_at, part, settings, sink, sink_through_a_proxy,
+};
 
 /// Takes rows away for good, and leaves the tokens remembered: what a crash can do.
 async fn lose_rows(database: &ClickHouseDatabase, filter: &str) {
@@ -19,9 +21,7 @@ async fn a_lost_reply_is_sent_again_and_arrives_once() {
     // Of its own: a server may abort when a connection is cut.
     let server = PrivateClickHouse::start().await;
     let database = ClickHouseDatabase::create_on(&server).await;
-    sink(&database).await;
-    let proxy = FaultProxy::start(database.address()).await;
-    let through = ClickHouseSink::new(settings_at(&proxy.http_url(), database.name()));
+    let (proxy, through) = sink_through_a_proxy(&database).await;
     for mode in [Mode::LoseReply, Mode::CutAfter(3000), Mode::Refuse] {
         let part = part(&through, events(100)).await;
         let cuts = proxy.cuts();

@@ -9,6 +9,7 @@ use outbox_core::{
     Recovery, Route, SchemaRecord, Sink, StoredEvent,
 };
 use outbox_test::databases::ClickHouseDatabase;
+use outbox_test::proxy::FaultProxy;
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -64,6 +65,14 @@ pub(crate) async fn sink(database: &ClickHouseDatabase) -> ClickHouseSink {
     let sink = ClickHouseSink::new(settings(database).create_table(true));
     sink.check().await.unwrap();
     sink
+}
+
+/// A sink on the default table, through a proxy that can cut it off.
+pub(crate) async fn sink_through_a_proxy(database: &ClickHouseDatabase) -> (FaultProxy, ClickHouseSink) {
+    sink(database).await;
+    let proxy = FaultProxy::start(database.address()).await;
+    let through = ClickHouseSink::new(settings_at(&proxy.http_url(), database.name()));
+    (proxy, through)
 }
 
 /// A part that is frozen now.

@@ -55,35 +55,31 @@ const MIRROR: [&str; 2] = [
 
 /// Knows nothing of what the start saw, as if that were long ago: the first part asks what the table looks like.
 #[derive(Clone)]
-struct Unprepared {
-    starts: ClickHouseSink,
-    sink: ClickHouseSink,
-}
+struct Unprepared(ClickHouseSink);
 
 impl Sink for Unprepared {
     async fn deliver(&self, part: &Part) -> Result<(), SinkError> {
-        self.sink.deliver(part).await
+        self.0.deliver(part).await
     }
 
     async fn check(&self) -> Result<(), SinkError> {
-        self.starts.check().await
+        ClickHouseSink::new(self.0.settings().clone()).check().await
     }
 
     async fn divide(&self, table: &str, events: &[&StoredEvent]) -> Result<Vec<Vec<usize>>, SinkError> {
-        self.sink.divide(table, events).await
+        self.0.divide(table, events).await
     }
 
     fn learn(&self, schemas: &[SchemaRecord]) {
-        self.starts.learn(schemas);
-        self.sink.learn(schemas);
+        self.0.learn(schemas);
     }
 
     async fn freeze(&self, table: &str, events: &[&StoredEvent]) -> Result<Frozen, SinkError> {
-        self.sink.freeze(table, events).await
+        self.0.freeze(table, events).await
     }
 
     async fn recover(&self, part: &Part) -> Result<Recovery, SinkError> {
-        self.sink.recover(part).await
+        self.0.recover(part).await
     }
 }
 
@@ -124,8 +120,7 @@ async fn played(case: &Case, database: Arc<ClickHouseDatabase>, tally: &mut Tall
     store.setup().await?;
     let front = Front::start(Arc::clone(&database)).await?;
     let proxy = FaultProxy::start(front.url().trim_start_matches("http://")).await;
-    let sink = || Ok::<_, Failure>(ClickHouseSink::new(settings(&proxy.http_url(), database.name())?));
-    let sink = Unprepared { starts: sink()?, sink: sink()? };
+    let sink = Unprepared(ClickHouseSink::new(settings(&proxy.http_url(), database.name())?));
     let options = RelayOptions::from_vars(&Vars::new(SETTINGS))?;
     // Another case's cut may just have brought the server down.
     let relay = loop {
