@@ -36,8 +36,18 @@ impl ClickHouseDatabase {
     async fn create_at(endpoint: Endpoint) -> Self {
         let name = fresh_name();
         let database = Self { endpoint, name };
-        run(database.endpoint.clone(), "default".to_owned(), format!("CREATE DATABASE {}", database.name)).await;
+        run(database.endpoint.clone(), "default".to_owned(), create(&database.name)).await;
         database
+    }
+
+    /// Makes another one on the same server, once, for a server that may crash meanwhile.
+    ///
+    /// # Errors
+    /// The server's text when it refuses, or that it cannot be reached.
+    pub async fn try_create_beside(&self) -> Result<Self, String> {
+        let database = Self { endpoint: self.endpoint.clone(), name: fresh_name() };
+        let (endpoint, sql) = (database.endpoint.clone(), create(&database.name));
+        aside(move || endpoint.query("default", &sql).map_err(|e| e.to_string())).await.map(|_| database)
     }
 
     /// `http://host:port`, without a login.
@@ -87,6 +97,10 @@ impl ClickHouseDatabase {
         let (endpoint, database, sql) = (self.endpoint.clone(), self.name.clone(), sql.into());
         aside(move || endpoint.query(&database, &sql).map_err(|e| e.to_string())).await
     }
+}
+
+fn create(name: &str) -> String {
+    format!("CREATE DATABASE {name}")
 }
 
 async fn run(endpoint: Endpoint, database: String, sql: String) -> String {

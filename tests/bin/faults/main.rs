@@ -76,7 +76,7 @@ async fn play_all(cases: Vec<Case>, at_once: usize) -> (Tally, usize) {
             && let Some(case) = waiting.next()
         {
             let server = Arc::clone(&server);
-            playing.spawn_local(async move { (scene::play(&case, server.database().await).await, case.name) });
+            playing.spawn_local(async move { (scene::play(&case, &server).await, case.name) });
         }
         let Some(played) = playing.join_next().await else { break };
         match played {

@@ -15,20 +15,22 @@ use outbox::{
 };
 use outbox_test::databases::{ClickHouseDatabase, SqliteFile};
 use outbox_test::proxy::FaultProxy;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::Failure;
 use crate::cases::{Case, Expect};
 use crate::front::Front;
 use crate::script::{POISON, ROW};
+use crate::server::Server;
 use crate::tally::Tally;
 
 /// How many events a case has, and which of them are bad where some are.
 const EVENTS: usize = 20;
 const BAD: [usize; 2] = [6, 17];
 
-/// Everything of a case is over long before; and what only comes back after a minute by itself has not been noticed.
+/// Everything of a case is over long before, while the server answers; and what only comes back after a minute by itself has
+/// not been noticed.
 const DEADLINE: Duration = Duration::from_secs(45);
 /// Between two looks at a state that sends no signal.
 const POLL: Duration = Duration::from_millis(25);
@@ -97,15 +99,18 @@ fn emit(conn: &mut SqliteConnection, probes: &[Probe]) -> Result<Vec<Uuid>, Dies
 ///
 /// # Errors
 /// What was not as it should be, in words.
-pub(crate) async fn play(case: &Case, database: ClickHouseDatabase) -> Result<Tally, (Tally, Failure)> {
+pub(crate) async fn play(case: &Case, server: &Server) -> Result<Tally, (Tally, Failure)> {
     let mut tally = Tally::default();
-    let database = Arc::new(database);
+    let database = Arc::new(server.database().await);
     // Never dropped: DROP DATABASE waits for queries whose client was cut off, and the server goes away after the run.
     std::mem::forget(Arc::clone(&database));
-    match timeout(DEADLINE, played(case, database, &mut tally)).await {
-        Ok(Ok(())) => Ok(tally),
-        Ok(Err(failure)) => Err((tally, failure)),
-        Err(_) => Err((tally, format!("not within {DEADLINE:?}").into())),
+    let played = tokio::select! {
+        played = played(case, database, &mut tally) => played,
+        () = server.answers_for(DEADLINE) => Err(format!("not within {DEADLINE:?}").into()),
+    };
+    match played {
+        Ok(()) => Ok(tally),
+        Err(failure) => Err((tally, failure)),
     }
 }
 
