@@ -8,6 +8,7 @@ mod allocations;
 mod business;
 mod cpu;
 mod data;
+mod disk;
 mod figure;
 mod figures;
 mod memory;

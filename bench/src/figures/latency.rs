@@ -1,10 +1,7 @@
 //! How long an event takes from its COMMIT to ClickHouse's answer.
 
 use std::collections::HashMap;
-use std::io::{self, Write};
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use diesel_async::{AsyncConnection, AsyncPgConnection};
@@ -16,6 +13,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::business::OrderPlaced;
+use crate::disk::Disk;
 use crate::figure::{Figure, Target};
 use crate::place::Place;
 use crate::report::Report;
@@ -25,9 +23,6 @@ use crate::{Failure, Result, data, roles};
 
 /// How many connections emit: one commits about 300 times a second.
 const CONNECTIONS: u64 = 8;
-
-/// Between two fsyncs that show what the disk does meanwhile.
-const FSYNC_EVERY: Duration = Duration::from_millis(25);
 
 /// Ends a run that would hang.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -112,38 +107,6 @@ async fn inserts_alone(place: &Place, during: Duration) -> Result<Tally> {
         taken.push(before.elapsed().as_secs_f64() * 1e3);
     }
     Ok(taken)
-}
-
-/// What the disk alone takes for an fsync of 4 KiB, while something else is measured.
-struct Disk {
-    ends: mpsc::Sender<()>,
-    thread: JoinHandle<io::Result<Tally>>,
-}
-
-impl Disk {
-    /// In the directory for temporary files, where the servers have their data, too.
-    fn watch() -> Self {
-        let (ends, ended) = mpsc::channel();
-        Self { ends, thread: std::thread::spawn(move || Self::fsyncs(&ended)) }
-    }
-
-    fn fsyncs(ended: &mpsc::Receiver<()>) -> io::Result<Tally> {
-        let (mut file, mut taken) = (tempfile::tempfile()?, Tally::default());
-        while ended.recv_timeout(FSYNC_EVERY) == Err(RecvTimeoutError::Timeout) {
-            file.write_all(&[0; 4096])?;
-            let before = Instant::now();
-            file.sync_all()?;
-            taken.push(before.elapsed().as_secs_f64() * 1e3);
-        }
-        Ok(taken)
-    }
-
-    /// Milliseconds.
-    fn ended(self) -> Result<Tally> {
-        drop(self.ends);
-        let taken = self.thread.join().map_err(|_| "the thread that watches the disk has panicked")?;
-        Ok(taken?)
-    }
 }
 
 /// Milliseconds from the commit to the claim (just after it: when the batch has been read), and to the answer.
