@@ -120,13 +120,19 @@ impl Table {
 }
 
 impl Definition {
-    /// The smallest window of the tables that keep the rows.
+    /// The smallest window of the tables that keep the rows, and of those that views fill: whichever forgets a token first
+    /// takes a repeat twice.
     pub(crate) fn window(&self) -> u64 {
-        self.locals.iter().map(Table::window).min().unwrap_or_default()
+        self.locals.iter().chain(self.targets()).map(Table::window).min().unwrap_or_default()
     }
 
     pub(crate) fn window_seconds(&self) -> Option<u64> {
-        self.locals.iter().filter_map(Table::window_seconds).min()
+        self.locals.iter().chain(self.targets()).filter_map(Table::window_seconds).min()
+    }
+
+    /// The tables that materialized views fill.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = &Table> {
+        self.views.iter().filter_map(|view| view.target.as_ref())
     }
 
     /// Whether tokens are remembered by Keeper, so that any replica can take a repeat.
@@ -254,5 +260,7 @@ pub(crate) mod tests {
         assert!(!spread.is_sticky(), "any host passes the token on");
         assert!(definition(window(1), vec![]).is_sticky());
         assert!(!definition(table("SharedMergeTree", ""), vec![]).is_sticky());
+        let view = View { name: TableName::new("db", "v"), target: Some(window(3)) };
+        assert_eq!(Definition { views: vec![view], ..spread }.window(), 3, "what a view fills forgets sooner");
     }
 }

@@ -1,10 +1,13 @@
 //! The server's state as recovery needs it: which start of the server this is, and how far a table's blocks have come.
 
+use std::collections::BTreeMap;
+
+use clickhouse::Row;
 use outbox_core::SinkError;
 use serde::{Deserialize, Serialize};
 
 use crate::TableName;
-use crate::definition::Definition;
+use crate::definition::{Definition, Table};
 use crate::look::Scope;
 use crate::server::Server;
 use crate::sql::text;
@@ -75,6 +78,8 @@ pub(crate) struct Watched<'a> {
     pub(crate) table: &'a TableName,
     /// Keeper remembers the tokens together with the rows: a restart takes nothing away.
     pub(crate) replicated: bool,
+    /// What views fill from it.
+    pub(crate) targets: Vec<&'a Table>,
 }
 
 impl<'a> Watched<'a> {
@@ -84,8 +89,46 @@ impl<'a> Watched<'a> {
             scope: Scope::of(definition.cluster.as_deref()),
             table: definition.locals.first().map_or(&definition.table.name, |local| &local.name),
             replicated: definition.is_replicated(),
+            targets: definition.targets().filter(|target| target.is_merge_tree()).collect(),
         }
     }
+
+    /// How far each table has come, by its name: the highest number of a block.
+    fn blocks_sql(&self) -> String {
+        let (shard, parts) = (self.scope.shard(), self.scope.system("parts"));
+        let own = (self.table, self.replicated);
+        let tables: Vec<_> = std::iter::once(own)
+            .chain(self.targets.iter().map(|target| (&target.name, target.is_replicated())))
+            .collect();
+        let named = |replicated: Option<bool>| {
+            let named = tables.iter().filter(|(_, is)| replicated.is_none_or(|wanted| wanted == *is));
+            let pairs: Vec<_> =
+                named.map(|(name, _)| format!("({}, {})", text(&name.database), text(&name.table))).collect();
+            pairs.join(", ")
+        };
+        // A plain MergeTree counts per table, a replicated one per partition.
+        let of_shard = match (named(Some(true)).as_str(), named(Some(false)).as_str()) {
+            ("", _) => "max(blocks)".to_owned(),
+            (_, "") => "sum(blocks)".to_owned(),
+            (replicated, _) => format!("if((database, table) IN ({replicated}), sum(blocks), max(blocks))"),
+        };
+        format!(
+            "SELECT database, table, toInt64(sum(of_shard)) AS blocks FROM (\
+             SELECT shard, database, table, {of_shard} AS of_shard FROM (\
+             SELECT {shard} AS shard, database, table, partition_id, max(max_block_number) AS blocks FROM {parts} \
+             WHERE (database, table) IN ({}) GROUP BY shard, database, table, partition_id) \
+             GROUP BY shard, database, table) GROUP BY database, table",
+            named(None)
+        )
+    }
+}
+
+#[derive(Default, Row, Deserialize)]
+struct Observed {
+    start: String,
+    blocks: Vec<(String, i64)>,
+    at: u32,
+    stamp: String,
 }
 
 /// The start of a replicated table's memory: always the same.
@@ -111,29 +154,33 @@ impl Server {
         Ok(rows.into_iter().next().unwrap_or_default())
     }
 
-    /// The start; the table's blocks: the highest number that an INSERT got (a plain MergeTree counts per table, a replicated
-    /// one per partition; of several shards the sum); and the stamp of the [`Definition`].
+    /// The start; the blocks of the table and of what views fill from it: the highest number that an INSERT got (of several
+    /// shards the sum); and the stamp of the [`Definition`].
     pub(crate) async fn mark(
         &self,
         operation: &'static str,
         watched: &Watched<'_>,
     ) -> Result<(Mark, String), SinkError> {
-        let Watched { scope, table, replicated } = watched;
-        let (shard, database, name) = (scope.shard(), text(&table.database), text(&table.table));
-        let blocks = if *replicated { "sum(blocks)" } else { "max(blocks)" };
+        let Watched { scope, table, replicated, .. } = watched;
         let sql = format!(
-            "SELECT {} AS start, ifNull((SELECT toInt64(sum(of_shard)) FROM (SELECT shard, {blocks} AS of_shard FROM (\
-             SELECT {shard} AS shard, partition_id, max(max_block_number) AS blocks FROM {} \
-             WHERE database = {database} AND table = {name} GROUP BY shard, partition_id) GROUP BY shard)), 0) AS blocks, \
+            "SELECT {} AS start, (SELECT groupArray((concat(database, '.', table), blocks)) FROM ({})) AS blocks, \
              toUInt32(now()) AS at, {} AS stamp",
             start_sql(*scope),
-            scope.system("parts"),
+            watched.blocks_sql(),
             stamp_sql(*scope, table),
         );
-        let rows: Vec<(String, i64, u32, String)> = self.rows(operation, Some(table), &sql).await?;
-        let (start, blocks, at, stamp) = rows.into_iter().next().unwrap_or_default();
+        let rows: Vec<Observed> = self.rows(operation, Some(table), &sql).await?;
+        let Observed { start, blocks, at, stamp } = rows.into_iter().next().unwrap_or_default();
         let start = Start(if *replicated { KEEPER.to_owned() } else { start });
-        Ok((Mark { start, blocks, at }, stamp))
+        let blocks: BTreeMap<_, _> = blocks.into_iter().collect();
+        let of = |table: &TableName| {
+            let name = format!("{}.{}", table.database, table.table);
+            // Not there: nothing was written to it yet.
+            let blocks = blocks.get(&name).copied().unwrap_or_default();
+            (name, blocks)
+        };
+        let targets = watched.targets.iter().map(|target| of(&target.name)).collect();
+        Ok((Mark { start, blocks: of(table).1, at, targets }, stamp))
     }
 }
 

@@ -3,7 +3,11 @@
 //! The token decides as long as the server remembers it and its memory is true. Three things end that:
 //! * the server has started anew: the token can be there and the rows gone (not where Keeper keeps the tokens);
 //! * the table was altered, or something that a view fills has no window now: the memory may be another one;
-//! * so many blocks came since, or so much time passed, that the token may have fallen out of the window.
+//! * so many blocks came since, to the table or to one that a view fills from it, or so much time passed, that the token may
+//!   have fallen out of the window.
+//!
+//! Where rows are there already, only a server that remembers the token may get it again: to any other it would be new. So
+//! what a view had not got by then stays away from it: there is a warning, and the row is where it belongs, once.
 //!
 //! What stays open: a plain MergeTree never flushes its memory of tokens to the disk, so after a power failure (not a crash
 //! of the process) rows can be there and their token gone. Where all rows are there and no view reads from the table,
@@ -48,20 +52,30 @@ struct Since {
 
 impl Since {
     fn token_is_good(self) -> bool {
-        !self.restarted && !self.altered && !self.window_passed
+        !self.restarted && self.is_remembered()
+    }
+
+    /// Whether the token must be remembered, if anything of it has ever arrived. The memory outlives a restart.
+    fn is_remembered(self) -> bool {
+        !self.altered && !self.window_passed
     }
 }
 
 /// `definition` is the fingerprint of the table as it is now, None when it cannot tell repeats any more.
 fn since(statement: &Statement, first: &Mark, now: &Mark, definition: Option<&str>) -> Since {
     // Fewer blocks than before: partitions were dropped.
-    let written = u64::try_from(now.blocks.saturating_sub(first.blocks)).unwrap_or(u64::MAX);
+    let written = |now: i64, first: i64| u64::try_from(now.saturating_sub(first)).unwrap_or(u64::MAX);
+    let is_full = |now, first| written(now, first) >= (statement.window / WINDOW_SHARE).max(1);
+    // A view that is new since then had nothing to remember.
+    let of_targets = now.targets.iter().filter_map(|(name, blocks)| Some((*blocks, *first.targets.get(name)?)));
     let seconds = u64::from(now.at.saturating_sub(first.at));
     let aged = statement.window_seconds.is_some_and(|window| seconds >= window / SECONDS_SHARE);
     Since {
         restarted: !now.start.is_same(&first.start),
         altered: definition != Some(statement.definition.as_str()),
-        window_passed: aged || written >= (statement.window / WINDOW_SHARE).max(1),
+        window_passed: aged
+            || is_full(now.blocks, first.blocks)
+            || of_targets.into_iter().any(|(now, first)| is_full(now, first)),
     }
 }
 
@@ -88,7 +102,9 @@ async fn on(
     let views = statement.views || definition.as_ref().is_some_and(|definition| !definition.views.is_empty());
     let watched = match &definition {
         Some(definition) => Watched::of(definition),
-        None => Watched { scope: Scope::Here, table: &statement.table, replicated: statement.replicated },
+        None => {
+            Watched { scope: Scope::Here, table: &statement.table, replicated: statement.replicated, targets: vec![] }
+        }
     };
     let (now, _) = server.mark("recover", &watched).await?;
     let fit = |definition: &&Definition| {
@@ -105,17 +121,20 @@ async fn on(
     if since.altered {
         sink.forget(&statement.table);
     }
-    end_earlier_sends(sink, server, part, statement, since.restarted).await?;
+    // A send that is in the middle of a view would leave the rest of it out.
+    let end = if views { EarlierSends::Awaited } else { EarlierSends::Ended };
+    end_earlier_sends(sink, server, part, statement, end, since.restarted).await?;
     let mut landed = server.read_back(statement, &part.events).await?;
     let mut resent = false;
     // When nothing is there, sending the old token once more cannot double, and turns away whoever still sends it.
-    // After a restart it also completes views that were interrupted.
+    // After a restart it also completes what was interrupted, views too, where the server remembers what it has of it.
     let complete = landed.len() == part.events.len();
+    let interrupted = since.restarted && (!complete || views) && since.is_remembered();
     // Unless the server would convert what it gets into something else now: then whoever still sends it sees that, too.
     let fits = !statement.format.is_json()
         || !since.altered
         || definition.as_ref().is_some_and(|definition| statement.still_fits(definition));
-    if fits && (landed.is_empty() || (since.restarted && (!complete || views))) {
+    if fits && (landed.is_empty() || interrupted) {
         resent = true;
         match sink.send("recover", server, part, statement).await {
             Ok(_) => {
@@ -142,6 +161,17 @@ async fn on(
         resent,
         "read back"
     );
+    if views && !resent && !landed.is_empty() && !part.replay {
+        let (first, last) = (part.events.first().map(|of| of.event.id), part.events.last().map(|of| of.event.id));
+        tracing::warn!(
+            part = %part.id,
+            table = %statement.table,
+            first = first.map(tracing::field::display),
+            last = last.map(tracing::field::display),
+            "the table has these rows, and no longer remembers their token: if a materialized view has failed or was slow meanwhile, \
+             compare what it fills with the table"
+        );
+    }
     if landed.len() == part.events.len() {
         return Ok(Recovery::Delivered);
     }
@@ -149,24 +179,53 @@ async fn on(
     Ok(Recovery::Replace { landed })
 }
 
-/// Waits until no earlier send of this part runs any more, and until a replica has what the others have. Ending needs no
-/// right: a user may end queries of their own.
+/// What becomes of an earlier send that still runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum EarlierSends {
+    /// It is ended. That needs no right: a user may end queries of their own.
+    Ended,
+    /// It goes on to its end, which `CLICKHOUSE_INSERT_TIMEOUT` brings about at the latest, and the sink is asked again.
+    Awaited,
+}
+
+impl EarlierSends {
+    /// How many of them still run on the host.
+    async fn left(self, host: &Server, prefix: &str) -> Result<u64, SinkError> {
+        let ours = format!("WHERE startsWith(query_id, {prefix})");
+        match self {
+            Self::Ended => {
+                host.execute("recover", None, &format!("KILL QUERY {ours} SYNC FORMAT Null")).await?;
+                Ok(0)
+            }
+            Self::Awaited => host.one("recover", &format!("SELECT count() FROM system.processes {ours}")).await,
+        }
+    }
+}
+
+fn none_left(left: u64, who: &str) -> Result<(), SinkError> {
+    match left {
+        0 => Ok(()),
+        _ => Err(SinkError::unknown("recover", format!("{who} is at an earlier send of this part still: asked again"))),
+    }
+}
+
+/// Sees that no earlier send of this part runs any more, and that a replica has what the others have.
 async fn end_earlier_sends(
     sink: &ClickHouseSink,
     server: &Server,
     part: &Part,
     statement: &Statement,
+    end: EarlierSends,
     restarted: bool,
 ) -> Result<(), SinkError> {
     let prefix = sql::text(&query_id_prefix(part.token));
-    let kill = format!("KILL QUERY WHERE startsWith(query_id, {prefix}) SYNC FORMAT Null");
     if statement.host.is_some() {
         // What ran in the server's former life is dead.
-        return if restarted { Ok(()) } else { server.execute("recover", None, &kill).await };
+        return if restarted { Ok(()) } else { none_left(end.left(server, &prefix).await?, "the server") };
     }
     // Whichever host it was sent through may be at it still.
     for host in sink.hosts.in_order() {
-        host.execute("recover", None, &kill).await.map_err(|error| {
+        let left = end.left(host, &prefix).await.map_err(|error| {
             let address = &host.address;
             let message = format!(
                 "the host {address} may be at an earlier send of this part still and does not say: bring it back, or take it \
@@ -174,14 +233,12 @@ async fn end_earlier_sends(
             );
             SinkError::new(SinkErrorKind::Environment, "recover", message).with_host(&**address).with_source(error)
         })?;
+        none_left(left, &format!("the host {}", host.address))?;
     }
     if let Some(cluster) = &statement.cluster {
         let processes = Scope::Cluster(cluster).system("processes");
         let sql = format!("SELECT count() FROM {processes} WHERE startsWith(initial_query_id, {prefix})");
-        let running: Vec<u64> = server.rows("recover", None, &sql).await?;
-        if running != [0] {
-            return Err(SinkError::unknown("recover", "a shard is at an earlier send of this part still: asked again"));
-        }
+        none_left(server.one("recover", &sql).await?, "a shard")?;
     }
     if statement.replicated && statement.cluster.is_none() {
         server.execute("recover", Some(&statement.table), &format!("SYSTEM SYNC REPLICA {}", statement.table)).await?;
@@ -304,6 +361,11 @@ mod tests {
             since(&statement(5), &first, &mark("a", 100), Some("d")).token_is_good(),
             "a tiny window still has a first try"
         );
+        let filled = |blocks: i64| Mark { targets: [("db.by_hour".to_owned(), blocks)].into(), ..first.clone() };
+        let since_filled = |now: &Mark| since(&statement(1000), &filled(7), now, Some("d"));
+        assert!(since_filled(&filled(106)).token_is_good());
+        assert!(!since_filled(&filled(107)).token_is_good(), "what a view fills has its own window");
+        assert!(since(&statement(1000), &first, &filled(1_000_000), Some("d")).token_is_good(), "the view is new");
         let keeper = Statement { window_seconds: Some(3600), ..statement(1000) };
         let after = |seconds| Mark { at: first.at + seconds, ..first.clone() };
         assert!(since(&keeper, &first, &after(1799), Some("d")).token_is_good());

@@ -33,6 +33,15 @@ impl Server {
         self.limited(operation, about, limit, self.client.query_raw(sql).fetch_all()).await
     }
 
+    /// The one number that a question asks for.
+    pub(crate) async fn one(&self, operation: &'static str, sql: &str) -> Result<u64, SinkError> {
+        let rows: Vec<u64> = self.rows(operation, None, sql).await?;
+        match rows[..] {
+            [number] => Ok(number),
+            _ => Err(SinkError::unknown(operation, "the server's answer cannot be read")),
+        }
+    }
+
     /// Runs a statement that answers nothing.
     pub(crate) async fn execute(
         &self,

@@ -33,7 +33,7 @@ pub(crate) struct Statement {
     pub(crate) exactly_once: bool,
     /// The fingerprint of the table.
     pub(crate) definition: String,
-    /// How many blocks the table remembers tokens for.
+    /// How many blocks the table, and each that a view fills from it, remembers tokens for.
     pub(crate) window: u64,
     /// For how many seconds; None: for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -94,6 +94,9 @@ pub(crate) struct Mark {
     /// When it was, by the server's clock, in seconds.
     #[serde(default)]
     pub(crate) at: u32,
+    /// How many blocks had been written to the tables that views fill from it, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) targets: BTreeMap<String, i64>,
 }
 
 /// Both texts of a [`Frozen`].

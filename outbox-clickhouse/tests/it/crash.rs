@@ -107,6 +107,31 @@ async fn a_view_that_a_kill_interrupted_is_completed() {
     assert_eq!(database.query("SELECT count() FROM slow").await, "5");
 }
 
+#[tokio::test]
+async fn a_token_that_is_forgotten_is_not_sent_again_after_a_kill() {
+    let mut server = PrivateClickHouse::start().await;
+    let database = ClickHouseDatabase::create_on(&server).await;
+    let sink = sink(&database).await;
+    for sql in [
+        "CREATE TABLE ids (id UUID) ENGINE = MergeTree ORDER BY id SETTINGS non_replicated_deduplication_window = 1000",
+        "CREATE MATERIALIZED VIEW v TO ids AS SELECT event_id AS id FROM event_log",
+        "ALTER TABLE event_log MODIFY SETTING non_replicated_deduplication_window = 20",
+    ] {
+        database.query(sql).await;
+    }
+    let sink = ClickHouseSink::new(sink.settings().clone());
+    let lost = part(&sink, events(10)).await;
+    sink.deliver(&lost).await.unwrap();
+    for _ in 0..30 {
+        sink.deliver(&part(&sink, events(1)).await).await.unwrap();
+    }
+    server.kill();
+    server.restart().await;
+    assert_eq!(sink.recover(&again(&lost)).await.unwrap(), Recovery::Delivered);
+    assert_eq!(counts(&database).await, (40, 40), "to complete the view would double the table");
+    assert_eq!(database.query("SELECT count() FROM ids").await, "40");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kills_during_inserts_by_several_writers_lose_and_double_nothing() {
     let kills = std::env::var("OUTBOX_TEST_CLICKHOUSE_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());

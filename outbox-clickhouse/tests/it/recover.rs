@@ -2,10 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use outbox_clickhouse::ClickHouseSink;
-use outbox_core::{Part, Recovery, Sink, SinkErrorKind};
+use outbox_core::{Part, Recovery, Sink, SinkError, SinkErrorKind};
 use outbox_test::databases::ClickHouseDatabase;
 use outbox_test::proxy::Mode;
 use outbox_test::servers::PrivateClickHouse;
+use tokio::task::JoinHandle;
 
 use crate::support::{
     again, counts, deliver_like_a_relay, events, events_at, part, settings, sink, sink_through_a_proxy,
@@ -141,8 +142,41 @@ async fn a_broken_view_holds_the_part_and_its_repair_completes_it() {
     assert_eq!(database.query("SELECT count() FROM by_type").await, "10");
 }
 
+/// Sends a part whose INSERT takes seconds, and returns when it has begun, with the question whether it still runs.
+async fn slow_send(
+    database: &ClickHouseDatabase,
+    sink: &ClickHouseSink,
+    part: &Part,
+) -> (JoinHandle<Result<(), SinkError>>, String) {
+    let sending = tokio::spawn({
+        let (sink, part) = (sink.clone(), part.clone());
+        async move { sink.deliver(&part).await }
+    });
+    let running = format!("SELECT count() FROM system.processes WHERE startsWith(query_id, 'outbox-{}')", part.token);
+    while database.query(running.clone()).await == "0" {
+        assert!(!sending.is_finished(), "the insert takes seconds");
+    }
+    (sending, running)
+}
+
 #[tokio::test]
 async fn an_earlier_send_that_still_runs_is_ended_before_the_read_back() {
+    let database = ClickHouseDatabase::create().await;
+    sink(&database).await;
+    database.query("ALTER TABLE event_log ADD COLUMN slow UInt8 MATERIALIZED sleepEachRow(0.5)").await;
+    let sink = ClickHouseSink::new(settings(&database));
+    let part = part(&sink, events(5)).await;
+    let (sending, running) = slow_send(&database, &sink, &part).await;
+    database.query("ALTER TABLE event_log ADD COLUMN more String").await;
+    sink.recover(&again(&part)).await.unwrap();
+    assert_eq!(database.query(running).await, "0");
+    sending.abort();
+    deliver_like_a_relay(&sink, again(&part)).await;
+    assert_eq!(counts(&database).await, (5, 5));
+}
+
+#[tokio::test]
+async fn an_earlier_send_in_the_middle_of_a_view_is_awaited() {
     let database = ClickHouseDatabase::create().await;
     let sink = sink(&database).await;
     for sql in [
@@ -153,20 +187,40 @@ async fn an_earlier_send_that_still_runs_is_ended_before_the_read_back() {
     }
     let sink = ClickHouseSink::new(sink.settings().clone());
     let part = part(&sink, events(5)).await;
-    let sending = tokio::spawn({
-        let (sink, part) = (sink.clone(), part.clone());
-        async move { sink.deliver(&part).await }
-    });
-    let running = format!("SELECT count() FROM system.processes WHERE startsWith(query_id, 'outbox-{}')", part.token);
-    while database.query(running.clone()).await == "0" {
-        assert!(!sending.is_finished(), "the insert takes two and a half seconds");
-    }
+    let (sending, running) = slow_send(&database, &sink, &part).await;
     database.query("ALTER TABLE event_log ADD COLUMN more String").await;
-    sink.recover(&again(&part)).await.unwrap();
-    assert_eq!(database.query(running).await, "0");
-    sending.abort();
+    let early = sink.recover(&again(&part)).await;
+    if database.query(running).await == "1" {
+        let early = early.expect_err("the view would lack the rest");
+        assert!(early.to_string().contains("at an earlier send of this part still"), "{early}");
+    }
     deliver_like_a_relay(&sink, again(&part)).await;
+    sending.await.unwrap().expect("nobody ended it");
     assert_eq!(counts(&database).await, (5, 5));
+    assert_eq!(database.query("SELECT count() FROM slow").await, "5");
+}
+
+#[tokio::test]
+async fn what_a_view_fills_has_a_window_of_its_own() {
+    let database = ClickHouseDatabase::create().await;
+    let sink = sink(&database).await;
+    for sql in [
+        "CREATE TABLE ids (id UUID) ENGINE = MergeTree ORDER BY id SETTINGS non_replicated_deduplication_window = 20",
+        "CREATE MATERIALIZED VIEW v TO ids AS SELECT event_id AS id FROM event_log",
+    ] {
+        database.query(sql).await;
+    }
+    let sink = ClickHouseSink::new(sink.settings().clone());
+    let lost = part(&sink, events(10)).await;
+    sink.deliver(&lost).await.unwrap();
+    assert_eq!(sink.recover(&again(&lost)).await.unwrap(), Recovery::Resend);
+    // Of others, who fill it, too.
+    for id in 0..30 {
+        database.query(format!("INSERT INTO ids SELECT toUUID('00000000-0000-0000-0000-0000000000{id:02}')")).await;
+    }
+    deliver_like_a_relay(&sink, again(&lost)).await;
+    assert_eq!(counts(&database).await, (10, 10));
+    assert_eq!(database.query("SELECT count(), uniqExact(id) FROM ids").await, "40\t40");
 }
 
 #[tokio::test]
