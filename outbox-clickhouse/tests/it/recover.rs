@@ -216,7 +216,9 @@ async fn what_a_view_fills_has_a_window_of_its_own() {
     assert_eq!(sink.recover(&again(&lost)).await.unwrap(), Recovery::Resend);
     // Of others, who fill it, too.
     for id in 0..30 {
-        database.query(format!("INSERT INTO ids SELECT toUUID('00000000-0000-0000-0000-0000000000{id:02}')")).await;
+        let settings = format!("insert_deduplication_token = 'other {id}', deduplicate_insert = 'enable'");
+        let values = format!("('00000000-0000-0000-0000-0000000000{id:02}')");
+        database.query(format!("INSERT INTO ids SETTINGS {settings} VALUES {values}")).await;
     }
     deliver_like_a_relay(&sink, again(&lost)).await;
     assert_eq!(counts(&database).await, (10, 10));
