@@ -1,7 +1,7 @@
 //! One INSERT: the part's body under its token, and the error with what leads back to it.
 
 use bytes::Bytes;
-use outbox_core::{Part, SinkError, StoredEvent};
+use outbox_core::{Part, SinkError, SinkErrorKind, StoredEvent};
 use uuid::Uuid;
 
 use crate::deliver::is_outdated;
@@ -73,7 +73,7 @@ impl ClickHouseSink {
             insert.end().await
         };
         let sent = server.limited(operation, Some(&statement.table), limit, send).await;
-        sent.map_err(|error| name_bad_row(error, &part.events).with_query_id(query_id))
+        sent.map_err(|error| blame_rows(error, statement, &part.events).with_query_id(query_id))
     }
 }
 
@@ -82,8 +82,12 @@ pub(crate) fn query_id_prefix(token: Uuid) -> String {
     format!("outbox-{token}-")
 }
 
-/// Turns the row's number in the body, which `Explain` has put into the error, into the event's id.
-fn name_bad_row(error: SinkError, events: &[StoredEvent]) -> SinkError {
+/// Turns the row's number in the body, which `Explain` has put into the error, into the event's id. A shard counts within what
+/// it got, and the others may have taken theirs.
+fn blame_rows(error: SinkError, statement: &Statement, events: &[StoredEvent]) -> SinkError {
+    if statement.cluster.is_some() && error.kind() == SinkErrorKind::BadRows {
+        return error.partly_arrived();
+    }
     let row = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<BadRow>());
     match row.and_then(|BadRow(row)| events.get(row.checked_sub(1)?)) {
         Some(stored) => {

@@ -120,7 +120,7 @@ pub enum SinkErrorKind {
     /// The configuration or the destination's schema is wrong: a person has to look. The part stays, an alarm goes out,
     /// and it is tried again at long intervals.
     Stop,
-    /// The destination refuses some of the rows.
+    /// The destination refuses some of the rows, and has taken none (or else see [`SinkError::partly_arrived`]).
     BadRows,
     /// The destination answers and cannot take this part now: it is read-only, a replica has lost its coordinator, a
     /// materialized view throws. The outcome is unknown: the same part again, while the others go on; after a number of
@@ -149,6 +149,7 @@ struct Details {
     host: Option<String>,
     query_id: Option<String>,
     bad: Vec<Uuid>,
+    partly: bool,
 }
 
 impl SinkError {
@@ -221,6 +222,14 @@ impl SinkError {
         self
     }
 
+    /// Adds that some of the rows may have arrived although others are refused: before the relay picks those out, it has
+    /// [`recover`](Sink::recover) look for what has.
+    #[must_use]
+    pub fn partly_arrived(mut self) -> Self {
+        self.details.partly = true;
+        self
+    }
+
     /// Adds the cause.
     #[must_use]
     pub fn with_source(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
@@ -267,6 +276,12 @@ impl SinkError {
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// Whether some of the rows may have arrived although others are refused.
+    #[must_use]
+    pub fn may_have_partly_arrived(&self) -> bool {
+        self.details.partly
     }
 
     /// The ids of the rows at fault, where the destination named them.

@@ -146,7 +146,7 @@ impl Machine {
             }
             Fact::Delivered => self.delivered(now),
             Fact::PartSettled | Fact::Held => self.next_part(now),
-            Fact::SinkFailed(error) => self.sink_failed(&error, now),
+            Fact::SinkFailed(error) => self.sink_failed(error, now),
             Fact::StoreFailed(error) => self.store_failed(&error),
             Fact::LeaseExpired => self.drop_work(),
             Fact::Aborted => match self.work.take() {
@@ -236,19 +236,23 @@ impl Machine {
         if now >= work.deadline {
             return self.drop_work();
         }
-        let Some(Current { part, ordinals }) = work.current.clone() else { return self.next_part(now) };
+        let Some(current) = work.current.clone() else { return self.next_part(now) };
+        let Current { part, ordinals, refused } = &current;
         match recovery {
-            Recovery::Resend => Command::Deliver(part),
+            Recovery::Resend => Command::Deliver(part.clone()),
             Recovery::Delivered => self.delivered(now),
             Recovery::Replace { landed } => {
                 let landed: BTreeSet<_> = landed.into_iter().collect();
                 let missing = ordinals.iter().zip(part.events.iter());
                 let missing = missing.filter(|(_, stored)| !landed.contains(&stored.event.id));
-                let group =
-                    Group { table: part.table.clone(), ordinals: missing.map(|(ordinal, _)| *ordinal).collect() };
-                match group.ordinals.is_empty() {
-                    true => self.delivered(now),
-                    false => Command::Replace { no: part.id.no, groups: vec![group] },
+                let missing: Vec<_> = missing.map(|(ordinal, _)| *ordinal).collect();
+                match refused.clone() {
+                    _ if missing.is_empty() => self.delivered(now),
+                    Some(error) => self.take_apart(current, missing, &error, now),
+                    None => {
+                        let group = Group { table: part.table.clone(), ordinals: missing };
+                        Command::Replace { no: part.id.no, groups: vec![group] }
+                    }
                 }
             }
         }
@@ -265,21 +269,21 @@ impl Machine {
         }
     }
 
-    fn sink_failed(&mut self, error: &SinkError, now: Moment) -> Command {
+    fn sink_failed(&mut self, error: SinkError, now: Moment) -> Command {
         let current = self.work.as_mut().and_then(|work| work.current.take());
-        let fault = self.fault(error);
+        let fault = self.fault(&error);
         match (current, fault) {
             (Some(current), Fault::Rows) => return self.bad_rows(current, error, now),
-            (Some(Current { part, ordinals }), Fault::Table) => {
+            (Some(Current { part, ordinals, .. }), Fault::Table) => {
                 // The fault is in this part or its table: the others may go through.
-                let parked = self.park(Some(part.id.no), Group { table: part.table, ordinals }, error);
+                let parked = self.park(Some(part.id.no), Group { table: part.table, ordinals }, &error);
                 if parked {
                     return self.next_part(now);
                 }
             }
             _ => {}
         }
-        self.note(error, fault.failure());
+        self.note(&error, fault.failure());
         match self.work.as_ref().map(|work| work.failure.clone()) {
             Some(_) if !matches!(fault, Fault::Destination(_)) => self.next_part(now),
             Some(Some(failure)) => self.release(failure),

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use outbox_core::{
-    Claim, Clock, DynSink, Hold, Part, PartDraft, Recovery, Release, SinkError, SinkErrorKind, Store, StoreError,
-    StoreErrorKind,
+    Claim, Clock, DynSink, Hold, Moment, Part, PartDraft, Recovery, Release, SinkError, SinkErrorKind, Store,
+    StoreError, StoreErrorKind,
 };
 use tokio::sync::{Notify, watch};
-use tokio::time::sleep;
+use tokio::time::error::Elapsed;
+use tokio::time::{sleep, timeout};
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -186,10 +187,16 @@ impl<S: Store, C: Clock> Worker<S, C> {
 
     /// The commands about a claimed batch.
     async fn perform_on(&mut self, claim: Claim, command: Command) -> Fact {
+        if let Err(fact) = self.keep_lease(&claim).await {
+            return fact;
+        }
         match command {
             Command::Read => {
-                let events = self.store.read(&claim).await;
-                self.told(events, Fact::Read)
+                let store = self.store.clone();
+                match self.leased(&claim, store.read(&claim)).await {
+                    Ok(events) => self.told(events, Fact::Read),
+                    Err(fact) => fact,
+                }
             }
             Command::Freeze(groups) => self.freeze(&claim, groups).await,
             Command::Recover(part) => self.recover(&claim, &part).await,
@@ -267,12 +274,16 @@ impl<S: Store, C: Clock> Worker<S, C> {
             let chosen: Vec<_> = group.ordinals.iter().filter_map(|ordinal| events.get(*ordinal as usize)).collect();
             sink.divide(&group.table, &chosen).await
         };
-        let groups = match self.leased(claim, divided).await? {
+        let groups = match self.caught(claim, divided).await? {
             Ok(groups) => groups,
             Err(error) => return Ok(Err(error)),
         };
+        if !is_partition(&groups, group.ordinals.len()) {
+            let message = "`divide` must give each event's position exactly once, ascending within a group";
+            return Ok(Err(SinkError::stop("divide", message)));
+        }
         let mut drafts = Vec::new();
-        for positions in groups {
+        for positions in groups.into_iter().filter(|positions| !positions.is_empty()) {
             let ordinals = positions.into_iter().filter_map(|at| group.ordinals.get(at).copied()).collect();
             match self.draft(claim, Group { table: group.table.clone(), ordinals }).await? {
                 Ok(draft) => drafts.push(draft),
@@ -322,13 +333,13 @@ impl<S: Store, C: Clock> Worker<S, C> {
             let chosen: Vec<_> = group.ordinals.iter().filter_map(|ordinal| events.get(*ordinal as usize)).collect();
             sink.freeze(&group.table, &chosen).await
         };
-        let frozen = self.leased(claim, frozen).await?;
+        let frozen = self.caught(claim, frozen).await?;
         Ok(frozen.map(|frozen| PartDraft { table: group.table, ordinals: group.ordinals, frozen }))
     }
 
     async fn recover(&mut self, claim: &Claim, part: &Part) -> Fact {
         let sink = Arc::clone(&self.sink);
-        match self.leased(claim, sink.recover(part)).await {
+        match self.caught(claim, sink.recover(part)).await {
             Ok(Ok(recovery)) => {
                 let found = match &recovery {
                     Recovery::Resend => "send it again",
@@ -356,7 +367,7 @@ impl<S: Store, C: Clock> Worker<S, C> {
         if part.resend {
             Counters::add(&self.counters.resent_parts, 1);
         }
-        match self.leased(claim, sink.deliver(part)).await {
+        match self.caught(claim, sink.deliver(part)).await {
             Ok(Ok(())) => {
                 Counters::add(&self.counters.delivered_events, part.events.len() as u64);
                 Counters::add(&self.counters.delivered_parts, 1);
@@ -381,15 +392,23 @@ impl<S: Store, C: Clock> Worker<S, C> {
         }
     }
 
-    /// Runs a sink's step under the lease: renews it meanwhile, and drops the step when the lease runs out. A panic of the
-    /// sink is a failure like any other.
-    async fn leased<T>(
+    /// Runs a sink's step under the lease. A panic of the sink is a failure like any other.
+    async fn caught<T>(
         &mut self,
         claim: &Claim,
         step: impl Future<Output = Result<T, SinkError>>,
     ) -> Result<Result<T, SinkError>, Fact> {
         let step = AssertUnwindSafe(step).catch_unwind();
-        let step = step.map(|done| done.unwrap_or_else(|_| Err(SinkError::unknown("sink", "the sink panicked"))));
+        self.leased(
+            claim,
+            step.map(|done| done.unwrap_or_else(|_| Err(SinkError::unknown("sink", "the sink panicked")))),
+        )
+        .await
+    }
+
+    /// Runs a step under the lease: renews it meanwhile, and drops the step when the lease runs out.
+    async fn leased<T>(&mut self, claim: &Claim, step: impl Future<Output = T>) -> Result<T, Fact> {
+        self.keep_lease(claim).await?;
         let mut step = std::pin::pin!(step);
         loop {
             let left = self.left();
@@ -407,18 +426,33 @@ impl<S: Store, C: Clock> Worker<S, C> {
             let renewed = tokio::select! {
                 biased;
                 done = &mut step => return Ok(done),
-                renewed = tokio::time::timeout(left, self.store.renew(claim, self.options.lease)) => renewed,
+                renewed = timeout(left, self.store.renew(claim, self.options.lease)) => renewed,
             };
-            match renewed {
-                Ok(Ok(())) => self.machine.renewed(asked),
-                Ok(Err(error)) if error.kind() == StoreErrorKind::LeaseLost => {
-                    tracing::warn!("the lease went to another relay in the middle of a step");
-                    return Err(Fact::LeaseExpired);
-                }
-                Ok(Err(error)) => tracing::warn!(%error, "cannot renew the lease"),
-                Err(_) => tracing::warn!("cannot renew the lease: no answer"),
-            }
+            self.renewed(asked, renewed)?;
         }
+    }
+
+    /// Renews the lease where half of it is gone before a step begins: many short steps last long together, too.
+    async fn keep_lease(&mut self, claim: &Claim) -> Result<(), Fact> {
+        let (asked, left) = (self.clock.now(), self.left());
+        if left >= self.options.lease / 2 {
+            return Ok(());
+        }
+        let renewed = timeout(left, self.store.renew(claim, self.options.lease)).await;
+        self.renewed(asked, renewed)
+    }
+
+    fn renewed(&mut self, asked: Moment, renewed: Result<Result<(), StoreError>, Elapsed>) -> Result<(), Fact> {
+        match renewed {
+            Ok(Ok(())) => self.machine.renewed(asked),
+            Ok(Err(error)) if error.kind() == StoreErrorKind::LeaseLost => {
+                tracing::warn!("the lease went to another relay in the middle of a batch");
+                return Err(Fact::LeaseExpired);
+            }
+            Ok(Err(error)) => tracing::warn!(%error, "cannot renew the lease"),
+            Err(_) => tracing::warn!("cannot renew the lease: no answer"),
+        }
+        Ok(())
     }
 
     /// How long the batch in hand may still be worked on.
@@ -431,7 +465,7 @@ impl<S: Store, C: Clock> Worker<S, C> {
         let span = self.span();
         let delay_ms = release.delay.as_millis() as u64;
         span.in_scope(|| tracing::info!(delay_ms, parked = release.parked, "released"));
-        let released = tokio::time::timeout(RELEASE_TIMEOUT, self.store.release(&claim, &release)).await;
+        let released = timeout(RELEASE_TIMEOUT, self.store.release(&claim, &release)).await;
         if let Ok(Err(error)) = released
             && error.kind() != StoreErrorKind::LeaseLost
         {
@@ -468,5 +502,26 @@ impl<S: Store, C: Clock> Worker<S, C> {
                 Fact::StoreFailed(error)
             }
         }
+    }
+}
+
+/// Whether each of `0..count` is in exactly one group, and they ascend in each.
+fn is_partition(groups: &[Vec<usize>], count: usize) -> bool {
+    let mut all = groups.concat();
+    all.sort_unstable();
+    all.into_iter().eq(0..count) && groups.iter().all(|group| group.is_sorted())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_division_has_each_position_once_and_in_order() {
+        assert!(is_partition(&[vec![0, 2], vec![], vec![1]], 3));
+        assert!(!is_partition(&[vec![0, 2]], 3), "an event would be settled and never sent");
+        assert!(!is_partition(&[vec![0, 1], vec![1, 2]], 3), "an event would be sent twice");
+        assert!(!is_partition(&[vec![0, 1, 3]], 3));
+        assert!(!is_partition(&[vec![1, 0]], 2), "a part keeps the order of its events");
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use outbox_core::{Claim, Moment, Part, PartId, PartRecord, Retry, StoredEvent};
+use outbox_core::{Claim, Moment, Part, PartId, PartRecord, Retry, SinkError, StoredEvent};
 
 use super::vocabulary::Aside;
 
@@ -30,6 +30,8 @@ pub(super) struct Current {
     pub(super) part: Part,
     /// Its events, as positions in the batch.
     pub(super) ordinals: Vec<u32>,
+    /// Some of its rows are refused, and the sink looks what has arrived of the others.
+    pub(super) refused: Option<Arc<SinkError>>,
 }
 
 impl Work {
@@ -111,5 +113,5 @@ pub(super) fn part(claim: &Claim, events: &Arc<[StoredEvent]>, record: PartRecor
         resend,
         replay: claim.replay,
     };
-    Current { part, ordinals }
+    Current { part, ordinals, refused: None }
 }

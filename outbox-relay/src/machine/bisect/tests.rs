@@ -142,6 +142,39 @@ fn nothing_is_taken_apart_before_an_earlier_send_is_resolved() {
 }
 
 #[test]
+fn what_one_server_refuses_is_not_sent_again_where_another_has_taken_its_share() {
+    let mut machine = machine();
+    claimed(&mut machine, claim(4, vec![]));
+    let events: Vec<_> = (0..4).map(|_| event("a")).collect();
+    let ids: Vec<_> = events.iter().map(|stored| stored.event.id).collect();
+    machine.step(Fact::Read(events), at(0));
+    let refused = || Fact::SinkFailed(SinkError::bad_rows("does not parse", vec![]).partly_arrived());
+    let replaced = |command: Command| match command {
+        Command::Replace { groups, .. } => groups.into_iter().map(|group| group.ordinals).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    let first = vec![record(0, "a", &[0, 1, 2, 3])];
+    let Command::Deliver(part) = machine.step(Fact::Frozen { records: first, failed: vec![] }, at(0)) else {
+        panic!("sends")
+    };
+    assert!(!part.resend);
+    let Command::Recover(part) = machine.step(refused(), at(0)) else {
+        panic!("it was the first send, and all the same")
+    };
+    assert!(part.resend && part.replay);
+    let landed = vec![ids[0], ids[2]];
+    let halves = replaced(machine.step(Fact::Recovered(Recovery::Replace { landed }), at(0)));
+    assert_eq!(halves, [[1], [3]], "of what has not arrived");
+    machine.step(Fact::Replaced(vec![record(1, "a", &[1]), record(2, "a", &[3])]), at(0));
+    assert!(matches!(machine.step(refused(), at(0)), Command::Recover(_)));
+    let nothing = Recovery::Replace { landed: vec![] };
+    let Command::Hold(aside) = machine.step(Fact::Recovered(nothing), at(0)) else { panic!("it is the bad one") };
+    assert_eq!((aside.group.ordinals, aside.reason.dead), (vec![1], true));
+    let Command::Deliver(part) = machine.step(Fact::Held, at(0)) else { panic!("the other one") };
+    assert_eq!(part.events[0].event.id, ids[3]);
+}
+
+#[test]
 fn a_sink_that_cannot_look_has_its_part_taken_apart_all_the_same() {
     let mut machine = machine();
     claimed(&mut machine, claim(2, vec![record(0, "a", &[0, 1])]));
