@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use outbox::{
     BatchId, Claim, Frozen, HeldBatch, Hold, Load, Part, PartDraft, PartRecord, PlanRequest, Planned, Recovery,
-    Release, ReplayRequest, Route, RouteSpec, SchemaRecord, Sink, SinkError, Status, Store, StoreError, StoredEvent,
+    RelayError, Release, ReplayRequest, Route, RouteSpec, SchemaRecord, Sink, SinkError, SinkErrorKind, Status, Store,
+    StoreError, StoredEvent,
 };
 use rustix::process::{Signal, getpid, kill_process};
 use uuid::Uuid;
@@ -48,6 +49,14 @@ impl FromStr for Step {
     fn from_str(name: &str) -> Result<Self, String> {
         Self::ALL.into_iter().find(|step| format!("{step:?}") == name).ok_or_else(|| format!("no step {name}"))
     }
+}
+
+/// Whether a relay did not start because its destination is not there. That may be so right after a client of ClickHouse was
+/// killed: version 26.7 aborts at times when that happens, and is started again.
+#[must_use]
+pub fn is_away(error: &RelayError) -> bool {
+    let RelayError::Sink(error) = error else { return false };
+    matches!(error.kind(), SinkErrorKind::Unknown | SinkErrorKind::Environment)
 }
 
 /// Wraps a store or a sink.

@@ -436,7 +436,10 @@ impl Machine {
 
     /// The batch is somebody else's by now, or will be: leave it alone.
     fn drop_work(&mut self) -> Command {
-        self.work = None;
+        // By the time it is free again a drain may be over, and must not say that all is well.
+        if self.work.take().is_some() && self.policy.once {
+            self.failed = Some(LEASE_RAN_OUT.to_owned());
+        }
         match self.stopping {
             true => Command::Exit(self.exit()),
             false => Command::Claim,
@@ -450,6 +453,9 @@ impl Machine {
         }
     }
 }
+
+/// What a drain says that has dropped a batch.
+const LEASE_RAN_OUT: &str = "the lease ran out in the middle of a batch: raise OUTBOX_LEASE";
 
 /// The first wait when there is nothing to do, doubled each time there still is nothing: where events come often they are
 /// found soon, and where none come a look every `poll_interval` costs next to nothing.

@@ -66,6 +66,15 @@ impl Process {
     /// # Panics
     /// When the outputs end, or two minutes pass, without such a line.
     pub async fn wait_line(&mut self, wanted: impl Fn(&str) -> bool) -> String {
+        let line = self.wait_line_or_end(wanted).await;
+        line.unwrap_or_else(|| panic!("{} ended without the line that was waited for", self.name))
+    }
+
+    /// As [`wait_line`](Self::wait_line); `None` when the outputs end without such a line.
+    ///
+    /// # Panics
+    /// When two minutes pass without such a line.
+    pub async fn wait_line_or_end(&mut self, wanted: impl Fn(&str) -> bool) -> Option<String> {
         let mut open = self.output.open.subscribe();
         let search = async {
             loop {
@@ -88,9 +97,9 @@ impl Process {
         match timeout(DEADLINE, search).await {
             Ok(Some((index, line))) => {
                 self.matched = index + 1;
-                line
+                Some(line)
             }
-            Ok(None) => panic!("{} ended without the line that was waited for", self.name),
+            Ok(None) => None,
             Err(_) => panic!("{} did not print the line that was waited for within {DEADLINE:?}", self.name),
         }
     }

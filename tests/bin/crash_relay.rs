@@ -10,7 +10,13 @@ use outbox::mysql::MySqlStore;
 use outbox::postgres::PostgresStore;
 use outbox::sqlite::SqliteStore;
 use outbox::{Relay, RelayOptions, Store, Vars};
-use outbox_tests::crash::{Crashing, Step};
+use outbox_tests::crash::{Crashing, Step, is_away};
+use tokio::time::{Instant, sleep};
+
+/// How long ClickHouse may take to come back after the kill before, with which it may have aborted.
+const BACK_WITHIN: Duration = Duration::from_secs(90);
+/// Between two tries to start.
+const AGAIN: Duration = Duration::from_millis(100);
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -32,8 +38,14 @@ async fn run(
     options: RelayOptions,
     step: Step,
 ) -> Result<(), Box<dyn Error>> {
-    let mut relay =
-        Relay::builder(Crashing::new(store, step)).sink(sink).options(options).linger(Duration::ZERO).start().await?;
+    let started = Instant::now();
+    let mut relay = loop {
+        let relay = Relay::builder(Crashing::new(store.clone(), step)).sink(sink.clone()).options(options.clone());
+        match relay.linger(Duration::ZERO).start().await {
+            Err(error) if is_away(&error) && started.elapsed() < BACK_WITHIN => sleep(AGAIN).await,
+            started => break started?,
+        }
+    };
     relay.ended().await?;
     Ok(())
 }

@@ -18,14 +18,14 @@ async fn kill_the_relay_of_the_example(kind: Kind) {
     let relay = || {
         let mut command = world.command(&["run"]);
         command.envs([("OUTBOX_BATCH_ROWS", "20"), ("OUTBOX_BATCH_ROWS_MAX", "20")]);
-        Process::spawn(command)
+        command
     };
     let example = |arguments: &[&str]| world.spawn(env!("CARGO_BIN_EXE_users_example"), arguments);
-    let mut killed = relay();
+    let mut killed = Process::spawn(relay());
     let mut create = example(&["create", "--users", USERS]);
     killed.wait_line(|line| line.contains("delivered")).await;
     assert!(was_killed(killed.kill9().await));
-    let mut relay = relay();
+    let mut relay = world.spawn_until(relay, "relay started").await;
     assert!(create.wait().await.success(), "{:?}", create.output());
     world.delivered().await;
     assert!(relay.terminate().await.success(), "{:?}", relay.output());

@@ -243,7 +243,6 @@ fn sink(url: String, clickhouse: &ClickHouseDatabase) -> ClickHouseSink {
         ("CLICKHOUSE_URL", url),
         ("CLICKHOUSE_DATABASE", clickhouse.name().to_owned()),
         ("OUTBOX_CLICKHOUSE_CREATE_TABLE", "true".to_owned()),
-        ("CLICKHOUSE_QUERY_TIMEOUT", "5s".to_owned()),
     ];
     ClickHouseSink::new(ClickHouseSettings::from_vars(&Vars::new(vars)).expect("good settings"))
 }

@@ -12,10 +12,11 @@ use outbox::{Relay, RelayBuilder, Route, RouteStatus, Store, Vars};
 use outbox_test::databases::{ClickHouseDatabase, MySqlDatabase, PostgresDatabase, SqliteFile};
 use outbox_test::process::Process;
 use outbox_test::servers::PrivateClickHouse;
+use outbox_tests::crash::is_away;
 use outbox_tests::service::{Conn, Mode, USERS};
 use tokio::process::Command;
 use tokio::sync::Mutex;
-use tokio::time::{interval, timeout};
+use tokio::time::{Instant, interval, timeout};
 
 /// Which database, and which kind of connection to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,22 +55,27 @@ pub(crate) struct World {
     server: Mutex<Option<PrivateClickHouse>>,
     /// Where the sink looks for ClickHouse: a proxy's address, where there is one.
     pub(crate) clickhouse_url: String,
+    lease: &'static str,
 }
 
 /// Ends a test that would hang.
 const DEADLINE: Duration = Duration::from_secs(90);
+/// So that a relay's first claim of a batch is its only one, however slow the machine.
+const LONG_LEASE: &str = "600s";
+/// So that what a killed relay held comes back soon.
+const SHORT_LEASE: &str = "1s";
 
 impl World {
     pub(crate) async fn new(kind: Kind) -> Self {
         Self::with_clickhouse(kind, ClickHouseDatabase::create().await).await
     }
 
-    /// With a ClickHouse of its own, for tests that kill its clients or cut their connections: version 26.7 aborts at
-    /// times when that happens, and what is started again then is nobody else's.
+    /// With a ClickHouse of its own and short leases, for tests that kill its clients or cut their connections: version 26.7
+    /// aborts at times when that happens, and what is started again then is nobody else's.
     pub(crate) async fn alone(kind: Kind) -> Self {
         let server = PrivateClickHouse::start().await;
         let world = Self::with_clickhouse(kind, ClickHouseDatabase::create_on(&server).await).await;
-        Self { server: Mutex::new(Some(server)), ..world }
+        Self { server: Mutex::new(Some(server)), lease: SHORT_LEASE, ..world }
     }
 
     /// The server that [`alone`](Self::alone) started.
@@ -96,7 +102,7 @@ impl World {
             _ => Database::Postgres(PostgresDatabase::create().await),
         };
         let clickhouse_url = clickhouse.url().to_owned();
-        let world = Self { kind, database, clickhouse, server: Mutex::new(None), clickhouse_url };
+        let world = Self { kind, database, clickhouse, server: Mutex::new(None), clickhouse_url, lease: LONG_LEASE };
         world.conn().await.execute(USERS).await;
         world
     }
@@ -133,8 +139,7 @@ impl World {
             ("CLICKHOUSE_DATABASE", self.clickhouse.name().to_owned()),
             ("OUTBOX_CLICKHOUSE_CREATE_TABLE", "true".to_owned()),
             ("OUTBOX_ENVIRONMENT", "test".to_owned()),
-            // So that what a killed relay held comes back soon.
-            ("OUTBOX_LEASE", "1s".to_owned()),
+            ("OUTBOX_LEASE", self.lease.to_owned()),
             ("OUTBOX_RETRY_MIN", "20ms".to_owned()),
             ("OUTBOX_RETRY_MAX", "200ms".to_owned()),
             ("OUTBOX_LINGER", "0s".to_owned()),
@@ -155,37 +160,40 @@ impl World {
     /// Starts a relay in this process.
     pub(crate) async fn relay(&self) -> Relay {
         match &self.database {
-            Database::Postgres(_) => self.configured(Relay::builder(self.postgres().await)).start().await,
-            Database::MySql(_) => self.configured(Relay::builder(self.mysql())).start().await,
-            Database::Sqlite(_) => self.configured(Relay::builder(self.sqlite())).start().await,
+            Database::Postgres(_) => self.started(&self.postgres().await, |relay| relay).await,
+            Database::MySql(_) => self.started(&self.mysql(), |relay| relay).await,
+            Database::Sqlite(_) => self.started(&self.sqlite(), |relay| relay).await,
         }
-        .expect("the relay starts")
-    }
-
-    /// Starts a relay in this process whose first claim of a batch is its only one, however slow the machine.
-    pub(crate) async fn patient_relay(&self) -> Relay {
-        let relay = self.configured(Relay::builder(self.sqlite())).lease(Duration::from_secs(600));
-        relay.start().await.expect("the relay starts")
     }
 
     /// Starts a relay in this process that keeps what it has delivered.
     pub(crate) async fn relay_that_keeps(&self, keep: Duration) -> Relay {
-        let relay = self.configured(Relay::builder(self.postgres().await)).keep_delivered(keep);
-        relay.start().await.expect("the relay starts")
+        self.started(&self.postgres().await, |relay| relay.keep_delivered(keep)).await
     }
 
     /// Starts a relay in this process that delivers small batches in several workers.
     pub(crate) async fn busy_relay(&self, workers: u32, rows: u32) -> Relay {
         match &self.database {
-            Database::Postgres(_) => self.small(self.postgres().await, workers, rows).start().await,
-            Database::MySql(_) => self.small(self.mysql(), workers, rows).start().await,
-            Database::Sqlite(_) => self.small(self.sqlite(), workers, rows).start().await,
+            Database::Postgres(_) => self.started(&self.postgres().await, |relay| small(relay, workers, rows)).await,
+            Database::MySql(_) => self.started(&self.mysql(), |relay| small(relay, workers, rows)).await,
+            Database::Sqlite(_) => self.started(&self.sqlite(), |relay| small(relay, workers, rows)).await,
         }
-        .expect("the relay starts")
     }
 
-    fn small<S: Store>(&self, store: S, workers: u32, rows: u32) -> RelayBuilder<S> {
-        self.configured(Relay::builder(store)).batch_rows(1).batch_rows_max(rows).workers(workers)
+    /// Starts a relay, again where a ClickHouse of our own is not there: the relay before may have been killed or cut off.
+    async fn started<S: Store>(&self, store: &S, change: impl Fn(RelayBuilder<S>) -> RelayBuilder<S>) -> Relay {
+        let begun = Instant::now();
+        let mut ticks = interval(TICK);
+        loop {
+            ticks.tick().await;
+            let relay = change(self.configured(Relay::builder(store.clone())));
+            let error = match relay.start().await {
+                Ok(relay) => return relay,
+                Err(error) => error,
+            };
+            let again = is_away(&error) && begun.elapsed() < DEADLINE && self.revive().await;
+            assert!(again, "the relay starts: {error}");
+        }
     }
 
     pub(crate) fn configured<S: Store>(&self, builder: RelayBuilder<S>) -> RelayBuilder<S> {
@@ -196,11 +204,10 @@ impl World {
     /// Delivers what is there, like `outbox run --once`, and prunes.
     pub(crate) async fn drain(&self) {
         let mut relay = match &self.database {
-            Database::Postgres(_) => self.configured(Relay::builder(self.postgres().await)).once().start().await,
-            Database::MySql(_) => self.configured(Relay::builder(self.mysql())).once().start().await,
-            Database::Sqlite(_) => self.configured(Relay::builder(self.sqlite())).once().start().await,
-        }
-        .expect("the relay starts");
+            Database::Postgres(_) => self.started(&self.postgres().await, RelayBuilder::once).await,
+            Database::MySql(_) => self.started(&self.mysql(), RelayBuilder::once).await,
+            Database::Sqlite(_) => self.started(&self.sqlite(), RelayBuilder::once).await,
+        };
         relay.ended().await.expect("everything is delivered");
     }
 
@@ -219,24 +226,34 @@ impl World {
         routes.into_iter().find(|status| status.route == route.as_str()).unwrap_or_default()
     }
 
-    /// Waits until everything committed is delivered.
+    /// Waits until everything committed is delivered, however long that takes, as long as something moves.
     pub(crate) async fn delivered(&self) {
-        eventually("everything is delivered", async || {
+        let (mut last, mut moved) = (u64::MAX, Instant::now());
+        let mut ticks = interval(TICK);
+        loop {
+            ticks.tick().await;
             self.revive().await;
-            self.route_status().await.pending_events() == 0
-        })
-        .await;
+            let pending = self.route_status().await.pending_events();
+            if pending == 0 {
+                return;
+            }
+            if pending != last {
+                (last, moved) = (pending, Instant::now());
+            }
+            assert!(moved.elapsed() < DEADLINE, "{pending} events wait, and nothing has moved for {DEADLINE:?}");
+        }
     }
 
     /// Starts a ClickHouse of our own again that is aborting because a client was cut off, as a service manager's health check
-    /// would: by itself it takes ten seconds to end, and nobody starts it then.
-    async fn revive(&self) {
+    /// would: by itself it takes ten seconds to end, and nobody starts it then. False where there is none of our own.
+    async fn revive(&self) -> bool {
         let mut server = self.server.lock().await;
-        let Some(server) = server.as_mut() else { return };
+        let Some(server) = server.as_mut() else { return false };
         if self.clickhouse.try_query("SELECT 1").await.is_err_and(|error| error.contains("Code: 236")) {
             server.kill();
             server.restart().await;
         }
+        true
     }
 
     /// The ids of the events in ClickHouse, and how many rows there are.
@@ -276,11 +293,33 @@ impl World {
     pub(crate) fn spawn(&self, program: &str, arguments: &[&str]) -> Process {
         Process::spawn(self.program(program, arguments))
     }
+
+    /// Spawns a relay and waits for a line that contains `text`: as [`started`](Self::started), for a process.
+    pub(crate) async fn spawn_until(&self, relay: impl Fn() -> Command, text: &str) -> Process {
+        let begun = Instant::now();
+        loop {
+            let mut process = Process::spawn(relay());
+            if process.wait_line_or_end(|line| line.contains(text)).await.is_some() {
+                return process;
+            }
+            let refused = process.output().iter().any(|line| line.contains("the destination is not ready"));
+            let again = refused && begun.elapsed() < DEADLINE && self.revive().await;
+            assert!(again, "the relay ended before it said: {text}");
+        }
+    }
 }
+
+/// Small batches, in several workers.
+fn small<S: Store>(relay: RelayBuilder<S>, workers: u32, rows: u32) -> RelayBuilder<S> {
+    relay.batch_rows(1).batch_rows_max(rows).workers(workers)
+}
+
+/// Between two looks.
+const TICK: Duration = Duration::from_millis(20);
 
 /// Looks again and again until `holds`.
 pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let mut ticks = interval(Duration::from_millis(20));
+    let mut ticks = interval(TICK);
     let waited = timeout(DEADLINE, async {
         while !holds().await {
             ticks.tick().await;

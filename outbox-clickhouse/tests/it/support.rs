@@ -84,6 +84,16 @@ pub(crate) async fn try_part(sink: &ClickHouseSink, events: Vec<StoredEvent>) ->
     part_for(sink, "event_log", events).await
 }
 
+/// A part, as soon as the server answers.
+pub(crate) async fn part_at_last(sink: &ClickHouseSink, rows: usize) -> Part {
+    loop {
+        match try_part(sink, events(rows)).await {
+            Ok(part) => return part,
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
 /// A part for a table, frozen now.
 pub(crate) async fn part_for(
     sink: &ClickHouseSink,

@@ -368,3 +368,28 @@ fn once_ends_when_drained_and_says_what_was_left() {
     let command = failing.step(Fact::Released, at(0));
     assert!(matches!(command, Command::Exit(Exit::Failed(_))), "{command:?}");
 }
+
+#[test]
+fn once_does_not_call_a_batch_delivered_whose_lease_ran_out() {
+    let lost =
+        || [Fact::LeaseExpired, Fact::StoreFailed(StoreError::lease_lost("settle")), Fact::Read(vec![event("a")])];
+    let exit = |once: bool, fact: Fact| {
+        let mut machine = Machine::new(Policy { once, prune_interval: None, ..policy() }, 7);
+        claimed(&mut machine, claim(1, vec![record(0, "a", &[0])]));
+        let command = machine.step(fact, at(28));
+        assert!(matches!(command, Command::Claim), "{command:?}");
+        // Nobody may have it yet, so that there is nothing to claim.
+        assert!(matches!(machine.step(Fact::Claimed { claim: None, asked: at(28) }, at(28)), Command::Plan));
+        machine.step(Fact::Planned(Planned::default()), at(28));
+        machine.stop();
+        let Command::Exit(exit) = machine.step(Fact::Waited, at(28)) else { panic!("it was told to stop") };
+        exit
+    };
+    for fact in lost() {
+        let told = format!("{fact:?}");
+        assert_eq!(exit(true, fact), Exit::Failed(LEASE_RAN_OUT.to_owned()), "{told}");
+    }
+    for fact in lost() {
+        assert_eq!(exit(false, fact), Exit::Done, "the batch comes again by itself");
+    }
+}

@@ -110,7 +110,7 @@ async fn run(endpoint: Endpoint, database: String, sql: String) -> String {
             match endpoint.query(&database, &sql) {
                 Ok(answer) => return answer,
                 // It may be on its way up again after a crash.
-                Err(error) if error.is_refused_connection() && started.elapsed() < BACK_WITHIN => thread::sleep(AGAIN),
+                Err(error) if error.may_be_asked_again(&sql) && started.elapsed() < BACK_WITHIN => thread::sleep(AGAIN),
                 Err(error) => panic!("{error}\nwhile running: {sql}"),
             }
         }
@@ -118,9 +118,9 @@ async fn run(endpoint: Endpoint, database: String, sql: String) -> String {
     .await
 }
 
-/// How long a server may take to come back after a crash.
-const BACK_WITHIN: Duration = Duration::from_secs(20);
-/// Between two tries to connect.
+/// How long a server may take to come back after a crash: one that aborts takes ten seconds to end.
+const BACK_WITHIN: Duration = Duration::from_secs(60);
+/// Between two tries.
 const AGAIN: Duration = Duration::from_millis(50);
 
 impl Drop for ClickHouseDatabase {

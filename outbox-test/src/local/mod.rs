@@ -57,6 +57,16 @@ impl Error {
         }
     }
 
+    /// A server that is on its way down or up again, and a statement that it has not run, or that only reads.
+    pub(crate) fn may_be_asked_again(&self, sql: &str) -> bool {
+        let only_reads = || ["SELECT", "EXISTS", "SHOW"].iter().any(|verb| sql.trim_start().starts_with(verb));
+        match self {
+            Self::Unreachable { .. } => self.is_refused_connection() || only_reads(),
+            Self::Refused { message } => message.contains("Code: 236") && message.contains("shutting down"),
+            _ => false,
+        }
+    }
+
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }

@@ -110,7 +110,10 @@ impl Up {
         }
         let mode = self.orders.borrow().mode;
         match mode {
-            Mode::Blackhole => return Ok(None),
+            Mode::Blackhole => {
+                shared.counts.send_modify(|counts| counts.swallowed += bytes.len() as u64);
+                return Ok(None);
+            }
             Mode::CutAfter(limit) if self.sent + bytes.len() as u64 >= limit => {
                 let allowed = usize::try_from(limit.saturating_sub(self.sent)).unwrap_or(usize::MAX);
                 if shared.take_cut(mode) {

@@ -37,11 +37,12 @@ pub enum Mode {
     LoseReply,
 }
 
-/// How many connections there were. A cut is a connection that a mode closed.
+/// How many connections there were, and how many bytes a black hole took. A cut is a connection that a mode closed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Counts {
     connections: u64,
     cuts: u64,
+    swallowed: u64,
 }
 
 /// The mode, and how many cuts it still makes before everything passes again (`None`: any number).

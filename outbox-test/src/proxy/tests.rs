@@ -73,6 +73,8 @@ async fn blackhole_swallows_and_stays_open() {
     let mut client = connect(&proxy).await;
     let silence = timeout(Duration::from_millis(300), round_trip(&mut client, 1)).await;
     assert!(silence.is_err(), "neither an answer nor an end, but {silence:?}");
+    // The proxy may be slower than the silence was long: set any sooner, the next mode would let the first byte pass.
+    proxy.wait_counts("swallowed bytes", 1, |counts| counts.swallowed).await;
     // The same connection works again, and what was swallowed stays swallowed.
     proxy.set(Mode::Pass);
     assert_eq!(round_trip(&mut client, 2).await.expect("passes again"), 2);

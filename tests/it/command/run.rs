@@ -45,17 +45,16 @@ async fn the_relay_runs_until_it_is_told_to_stop(kind: Kind) {
 async fn kill_the_command_in_the_middle(kind: Kind) {
     let world = World::alone(kind).await;
     let committed = create_users(&mut world.conn().await, 0..2_000).await;
-    let small = |mut command: tokio::process::Command| {
+    let small = || {
+        let mut command = world.command(&["run"]);
         command.envs([("OUTBOX_BATCH_ROWS", "20"), ("OUTBOX_BATCH_ROWS_MAX", "20")]);
         command
     };
     for _ in 0..4 {
-        let mut relay = Process::spawn(small(world.command(&["run"])));
-        relay.wait_line(|line| line.contains("delivered")).await;
+        let mut relay = world.spawn_until(small, "delivered").await;
         assert!(was_killed(relay.kill9().await));
     }
-    let mut relay = Process::spawn(small(world.command(&["run"])));
-    relay.wait_line(|line| line.contains("relay started")).await;
+    let mut relay = world.spawn_until(small, "relay started").await;
     world.delivered().await;
     relay.terminate().await;
     world.assert_exactly_once(&committed).await;

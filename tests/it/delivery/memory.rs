@@ -32,7 +32,7 @@ async fn memory_is_bounded_by_the_bytes_of_a_batch(kind: Kind) {
     let world = World::new(kind).await;
     let mut command = world.command(&["run"]);
     command.envs([("OUTBOX_BATCH_BYTES_MAX", BATCH_BYTES.to_string()), ("OUTBOX_WORKERS", WORKERS.to_string())]);
-    command.envs([("OUTBOX_LEASE", "60s"), ("OUTBOX_LOG", "outbox_relay::relay=info,warn")]);
+    command.env("OUTBOX_LOG", "outbox_relay::relay=info,warn");
     let mut relay = Process::spawn(command);
     relay.wait_line(|line| line.contains("relay started")).await;
     let idle = peak_bytes(&relay);

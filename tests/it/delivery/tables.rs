@@ -66,7 +66,7 @@ async fn three_bad_rows_of_ten_thousand_are_held_and_the_query_log_leads_back_to
         .query("ALTER TABLE event_log ADD CONSTRAINT clean CHECK JSONExtractInt(event_context, 'n') % 4000 != 7")
         .await;
     insert(&world, "event_log", 10_000, r#"'{"n":' || i || '}'"#).await;
-    let relay = world.patient_relay().await;
+    let relay = world.relay().await;
     world.delivered().await;
     relay.stop(Grace::secs(10)).await.expect("stops");
 

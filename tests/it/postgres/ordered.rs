@@ -182,6 +182,8 @@ async fn several_relays_deliver_in_order_through_failures_and_stops() {
             .batch_rows(1)
             .batch_rows_max(7)
             .linger(Duration::ZERO)
+            // What a stop without grace could not give back comes soon.
+            .lease(Duration::from_secs(1))
             .retry(Duration::from_millis(2), Duration::from_millis(10))
     };
     let mut relays = Vec::new();

@@ -5,6 +5,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 
+use diesel::connection::SimpleConnection;
 use diesel::result::Error as DieselError;
 use diesel::{Connection, SqliteConnection};
 use outbox::prelude::*;
@@ -155,6 +156,7 @@ async fn a_relay_that_is_killed_again_and_again_leaves_no_half_line_and_each_eve
     let (database, directory) = (SqliteFile::create(), TempDir::new().expect("a directory"));
     SqliteStore::new(&database.url()).setup().await.expect("the outbox tables install");
     let mut conn = SqliteConnection::establish(&database.path().display().to_string()).expect("the file opens");
+    conn.batch_execute("PRAGMA busy_timeout = 20000").expect("a pragma");
     let relay = |once: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ndjson_relay"));
         command.arg(database.url()).arg(directory.path()).args(once);
