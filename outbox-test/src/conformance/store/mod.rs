@@ -233,6 +233,7 @@ macro_rules! store_conformance {
             nothing_is_pruned_before_every_route_has_settled_it,
             what_is_to_be_kept_is_kept,
             replayed_events_are_sealed_again,
+            a_replay_passes_over_what_is_open_and_what_is_held,
             a_new_route_gets_what_is_still_there,
         );
         $crate::store_conformance!(@group $harness, operating:
