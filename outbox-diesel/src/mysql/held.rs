@@ -48,7 +48,7 @@ async fn insert_batch(step: &mut Step<'_>, claim: &Claim, hold: &Hold) -> QueryR
     .bind::<BigInt, _>(i64::try_from(hold.events.len()).unwrap_or(i64::MAX))
     .bind::<BigInt, _>(i64::try_from(bytes).unwrap_or(i64::MAX))
     .bind::<BigInt, _>(micros(hold.delay))
-    .bind::<Text, _>(&hold.reason.error)
+    .bind::<Text, _>(crate::reason::kept(&hold.reason.error))
     .bind::<Text, _>(&hold.table)
     .bind::<Bool, _>(hold.reason.dead)
     .bind::<Nullable<Integer>, _>(hold.reason.code)

@@ -305,7 +305,7 @@ impl Store for PostgresStore {
                 .bind::<Integer, _>(claim.attempt)
                 .bind::<Text, _>(interval(release.delay))
                 .bind::<Bool, _>(release.parked)
-                .bind::<Nullable<Text>, _>(release.error.as_deref())
+                .bind::<Nullable<Text>, _>(release.error.as_deref().map(crate::reason::kept))
                 .get_result(conn)
                 .await
         })
