@@ -42,7 +42,7 @@ pub use outbox_core::{
     Backoff, BatchId, BatchStatus, Claim, ClickHouseScalar, ClickHouseType, Clock, Column, ColumnRecord, ColumnType,
     Ddl, DdlRecord, DecodeError, EncodeError, Event, EventColumns, EventKey, EventSchema, EventTime, EventType, Frozen,
     HeldBatch, Hold, HoldReason, IntoEvents, Layout, Load, Moment, Part, PartDraft, PartId, PartRecord, PlanRequest,
-    Planned, REDACTED, Recovery, Release, ReplayRequest, Retry, Route, RouteSpec, RouteStart, RouteStatus,
+    Planned, REDACTED, Recovery, Release, ReplayRequest, Replayed, Retry, Route, RouteSpec, RouteStart, RouteStatus,
     SchemaRecord, Sink, SinkError, SinkErrorKind, Status, Store, StoreError, StoreErrorKind, StoredEvent, Upcast,
     VarError, Vars, decode,
 };

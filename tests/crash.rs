@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use outbox::{
     BatchId, Claim, Frozen, HeldBatch, Hold, Load, Part, PartDraft, PartRecord, PlanRequest, Planned, Recovery,
-    RelayError, Release, ReplayRequest, Route, RouteSpec, SchemaRecord, Sink, SinkError, SinkErrorKind, Status, Store,
-    StoreError, StoredEvent,
+    RelayError, Release, ReplayRequest, Replayed, Route, RouteSpec, SchemaRecord, Sink, SinkError, SinkErrorKind,
+    Status, Store, StoreError, StoredEvent,
 };
 use rustix::process::{Signal, getpid, kill_process};
 use uuid::Uuid;
@@ -138,7 +138,7 @@ impl<S: Store> Store for Crashing<S> {
     async fn prune(&self, keep: Duration) -> Result<u64, StoreError> {
         self.inner.prune(keep).await
     }
-    async fn replay(&self, request: &ReplayRequest) -> Result<Planned, StoreError> {
+    async fn replay(&self, request: &ReplayRequest) -> Result<Replayed, StoreError> {
         self.inner.replay(request).await
     }
     async fn register(&self, schemas: &[SchemaRecord]) -> Result<(), StoreError> {

@@ -39,5 +39,5 @@ pub use route::{Route, RouteSpec, RouteStart};
 pub use schema::{Column, ColumnRecord, Ddl, DdlRecord, EventSchema, EventType, Layout, SchemaRecord};
 pub use sink::{BoxFuture, DynSink, Recovery, Sink, SinkError, SinkErrorKind};
 pub use status::{BatchStatus, RouteStatus, Status};
-pub use store::{Load, PlanRequest, Planned, Release, ReplayRequest, Store, StoreError, StoreErrorKind};
+pub use store::{Load, PlanRequest, Planned, Release, ReplayRequest, Replayed, Store, StoreError, StoreErrorKind};
 pub use vars::{VarError, Vars};

@@ -157,11 +157,13 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// [`StoreError`].
     fn prune(&self, keep: Duration) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
-    /// Seals settled events that are still kept into batches once more, for one route: see [`ReplayRequest`].
+    /// Seals settled events that are still kept into batches once more, for one route: see [`ReplayRequest`]. Passes over what an
+    /// open batch of the route has, whoever holds it, and what is held, parked or dead: that goes out anyway, and would come twice.
+    /// It must be so whatever is settled or put aside meanwhile.
     ///
     /// # Errors
     /// [`StoreError`].
-    fn replay(&self, request: &ReplayRequest) -> impl Future<Output = Result<Planned, StoreError>> + Send;
+    fn replay(&self, request: &ReplayRequest) -> impl Future<Output = Result<Replayed, StoreError>> + Send;
 
     /// Keeps what is known of event types, for relays that do not know the Rust types. A record of the same name and version
     /// replaces the one before.
@@ -277,6 +279,17 @@ pub struct Planned {
     pub batches: u32,
     /// Somebody else was planning: ask again soon.
     pub contended: bool,
+}
+
+/// What [`Store::replay`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// Events sealed once more.
+    pub rows: u64,
+    /// Batches of them.
+    pub batches: u32,
+    /// Events of that time that were passed over, because an open batch has them or they are held.
+    pub passed_over: u64,
 }
 
 /// How to give a lease back.

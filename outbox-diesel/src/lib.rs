@@ -29,6 +29,8 @@ mod outcome;
 mod parts;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+mod reason;
 mod retry;
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 mod rows;

@@ -428,7 +428,9 @@ impl<S: Store, C: Clock> Worker<S, C> {
                 done = &mut step => return Ok(done),
                 renewed = timeout(left, self.store.renew(claim, self.options.lease)) => renewed,
             };
-            self.renewed(asked, renewed)?;
+            if !self.renewed(asked, renewed) {
+                return Err(Fact::LeaseExpired);
+            }
         }
     }
 
@@ -439,20 +441,21 @@ impl<S: Store, C: Clock> Worker<S, C> {
             return Ok(());
         }
         let renewed = timeout(left, self.store.renew(claim, self.options.lease)).await;
-        self.renewed(asked, renewed)
+        if self.renewed(asked, renewed) { Ok(()) } else { Err(Fact::LeaseExpired) }
     }
 
-    fn renewed(&mut self, asked: Moment, renewed: Result<Result<(), StoreError>, Elapsed>) -> Result<(), Fact> {
+    /// False: the batch is somebody else's.
+    fn renewed(&mut self, asked: Moment, renewed: Result<Result<(), StoreError>, Elapsed>) -> bool {
         match renewed {
             Ok(Ok(())) => self.machine.renewed(asked),
             Ok(Err(error)) if error.kind() == StoreErrorKind::LeaseLost => {
                 tracing::warn!("the lease went to another relay in the middle of a batch");
-                return Err(Fact::LeaseExpired);
+                return false;
             }
             Ok(Err(error)) => tracing::warn!(%error, "cannot renew the lease"),
             Err(_) => tracing::warn!("cannot renew the lease: no answer"),
         }
-        Ok(())
+        true
     }
 
     /// How long the batch in hand may still be worked on.

@@ -10,6 +10,7 @@ use outbox::{Claim, Frozen, PartDraft, PlanRequest, ReplayRequest, Route, RouteS
 use outbox_tests::service::Conn;
 use uuid::Uuid;
 
+use crate::atomicity::wire::Wire;
 use crate::world::{Kind, World, create_users, eventually};
 
 const LONG: Duration = Duration::from_secs(600);
@@ -257,4 +258,34 @@ async fn a_route_that_is_opened_before_pruning_has_its_lock_keeps_its_events() {
     assert_eq!(pruning.await.expect("no panic"), 0, "the new route has not delivered them");
     let route = Route::new("late");
     assert_eq!(store.plan(&PlanRequest { route, ..request() }).await.expect("plans").rows, 30);
+}
+
+/// Counted at the protocol: a statement for each event would not end within a step's time where the server is not near.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_batch_is_put_aside_in_a_few_statements() {
+    const EVENTS: u32 = 5000;
+    let world = World::new(Kind::MySql).await;
+    let wire = Wire::mysql(&world.database_url()).await;
+    let store = MySqlStore::new(&wire.url);
+    store.open(&RouteSpec::default()).await.expect("opens");
+    let emit = "INSERT INTO outbox_event (id, event_type, version, occurred_at, environment, destination, payload, bytes) \
+        SELECT UUID(), 'a', 1, 0, 'test', 'event_log', '{}', 2 FROM seq_1_to_5000";
+    world.conn().await.execute(emit).await;
+    store.plan(&PlanRequest { rows_max: EVENTS, ..request() }).await.expect("plans");
+    let mut batch = claim(&store).await.expect("a batch");
+    let events = store.read(&batch).await.expect("reads");
+    assert_eq!(batch.rows, EVENTS);
+    // Out of a sealed batch, and out of a held one.
+    for _ in 0..2 {
+        let reason = outbox::HoldReason { dead: false, code: None, error: "no table".into() };
+        let (table, ordinals) = ("event_log".into(), (0..EVENTS).collect());
+        let hold = outbox::Hold { part: None, table, ordinals, events: events.clone(), reason, delay: Duration::ZERO };
+        wire.take();
+        store.hold(&batch, &hold).await.expect("holds");
+        let asked = wire.take();
+        assert!(asked <= 40, "{asked} times for {EVENTS} events");
+        store.settle(&batch).await.expect("settles");
+        batch = claim(&store).await.expect("the held batch");
+        assert_eq!(store.read(&batch).await.expect("reads"), events);
+    }
 }

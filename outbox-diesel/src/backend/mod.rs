@@ -1,5 +1,7 @@
 //! What differs between the databases: how rows are written, and what a transaction needs besides BEGIN and COMMIT.
 
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
+mod held;
 #[cfg(any(feature = "mysql", feature = "mysql-sync"))]
 mod mysql;
 #[cfg(any(feature = "postgres", feature = "postgres-sync"))]
@@ -25,6 +27,8 @@ use diesel::query_builder::AstPass;
 use diesel::result::Error;
 use outbox_core::Event;
 
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
+pub(crate) use self::held::InsertHeld;
 use crate::options::TxOptions;
 use crate::tables::{Tables, tables};
 

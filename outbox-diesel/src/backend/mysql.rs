@@ -7,7 +7,7 @@ use diesel::mysql::Mysql;
 use diesel::query_builder::AstPass;
 use outbox_core::{EVENT_BYTES_MAX, Event};
 
-use super::values::{COLUMNS, Row, push};
+use super::values::{HELD_COLUMNS, Row, push};
 use super::{Dialect, OutboxBackend, process_tables};
 use crate::error::unsupported;
 use crate::options::{Isolation, TxOptions};
@@ -15,10 +15,10 @@ use crate::options::{Isolation, TxOptions};
 const INSERT: &str = "INSERT INTO outbox_event \
     (id, event_type, version, occurred_at, environment, destination, `key`, headers, payload, bytes) VALUES ";
 
-/// Ten binds each: far under the protocol's 65 535.
+/// Ten binds each, thirteen of held ones: far under the protocol's 65 535.
 const STATEMENT_ROWS_MAX: usize = 1000;
 const BINDS_MAX: usize = 65_535;
-const _: () = assert!(STATEMENT_ROWS_MAX * COLUMNS <= BINDS_MAX);
+const _: () = assert!(STATEMENT_ROWS_MAX * HELD_COLUMNS <= BINDS_MAX);
 
 /// With one event over it, it is far under MariaDB's max_allowed_packet of 16 MiB. A statement is one packet.
 const STATEMENT_BYTES_MAX: usize = 4 << 20;

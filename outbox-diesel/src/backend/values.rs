@@ -9,8 +9,9 @@ use outbox_core::Event;
 
 use super::texts::{Hidden, Name};
 
-/// Binds of a row.
-pub(super) const COLUMNS: usize = 10;
+/// Binds of a row, and of one that is held.
+const COLUMNS: usize = 10;
+pub(super) const HELD_COLUMNS: usize = 3 + COLUMNS;
 
 /// An event as it is bound.
 #[doc(hidden)]
@@ -62,26 +63,40 @@ where
     }
     for (index, row) in rows.iter().enumerate() {
         pass.push_sql(if index == 0 { "(" } else { "), (" });
-        pass.push_bind_param::<Text, _>(&row.id)?;
-        pass.push_sql(", ");
-        pass.push_bind_param::<Text, _>(&row.event_type)?;
-        pass.push_sql(", ");
-        pass.push_bind_param::<Integer, _>(&row.version)?;
-        pass.push_sql(", ");
-        pass.push_bind_param::<BigInt, _>(&row.occurred_at)?;
-        pass.push_sql(", ");
-        pass.push_bind_param::<Text, _>(&row.environment)?;
-        pass.push_sql(", ");
-        pass.push_bind_param::<Text, _>(&row.destination)?;
-        pass.push_sql(", ");
-        pass.push_bind_param::<Nullable<Text>, _>(&row.key)?;
-        pass.push_sql(", ");
-        pass.push_bind_param::<Nullable<Text>, _>(&row.headers)?;
-        pass.push_sql(", ");
-        pass.push_bind_param::<Text, _>(&row.payload)?;
-        pass.push_sql(", ");
-        pass.push_bind_param::<Integer, _>(&row.bytes)?;
+        push_columns(row, pass)?;
     }
     pass.push_sql(")");
     Ok(())
+}
+
+/// Writes `?, .., ?` of one row.
+pub(super) fn push_columns<'b, DB>(row: &'b Row, pass: &mut AstPass<'_, 'b, DB>) -> QueryResult<()>
+where
+    DB: Backend + HasSqlType<Text> + HasSqlType<Integer> + HasSqlType<BigInt>,
+    String: ToSql<Text, DB>,
+    i32: ToSql<Integer, DB>,
+    i64: ToSql<BigInt, DB>,
+    Hidden: ToSql<Text, DB>,
+    Name: ToSql<Text, DB>,
+    Option<Hidden>: ToSql<Nullable<Text>, DB>,
+{
+    pass.push_bind_param::<Text, _>(&row.id)?;
+    pass.push_sql(", ");
+    pass.push_bind_param::<Text, _>(&row.event_type)?;
+    pass.push_sql(", ");
+    pass.push_bind_param::<Integer, _>(&row.version)?;
+    pass.push_sql(", ");
+    pass.push_bind_param::<BigInt, _>(&row.occurred_at)?;
+    pass.push_sql(", ");
+    pass.push_bind_param::<Text, _>(&row.environment)?;
+    pass.push_sql(", ");
+    pass.push_bind_param::<Text, _>(&row.destination)?;
+    pass.push_sql(", ");
+    pass.push_bind_param::<Nullable<Text>, _>(&row.key)?;
+    pass.push_sql(", ");
+    pass.push_bind_param::<Nullable<Text>, _>(&row.headers)?;
+    pass.push_sql(", ");
+    pass.push_bind_param::<Text, _>(&row.payload)?;
+    pass.push_sql(", ");
+    pass.push_bind_param::<Integer, _>(&row.bytes)
 }

@@ -319,7 +319,7 @@ pub(super) async fn release(step: &mut Step<'_>, claim: &Claim, release: &Releas
         ))
         .bind::<BigInt, _>(micros(release.delay))
         .bind::<Bool, _>(release.parked)
-        .bind::<Nullable<Text>, _>(release.error.as_deref())
+        .bind::<Nullable<Text>, _>(release.error.as_deref().map(crate::reason::kept))
         .bind::<BigInt, _>(claim.batch.0)
         .bind::<Text, _>(claim.owner.to_string())
         .bind::<Integer, _>(claim.attempt)

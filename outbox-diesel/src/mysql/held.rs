@@ -1,6 +1,7 @@
 //! Held batches: events that were put aside, and what an operator does with them.
 
 use diesel::QueryResult;
+use diesel::mysql::Mysql;
 use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text};
 use diesel_async::RunQueryDsl;
 use outbox_core::{BatchId, Claim, HeldBatch, Hold, PartDraft, PartRecord, StoredEvent};
@@ -10,7 +11,11 @@ use super::batches::{insert_part, is_held, next_part};
 use super::connections::Step;
 use super::rows::{EVENT_COLUMNS, HeldRow};
 use super::{NOW, micros};
+use crate::backend::InsertHeld;
 use crate::rows::{self, EventRow, Number, PartRow};
+
+const INSERT: &str = "INSERT INTO outbox_held \
+    (batch, ordinal, seq, id, event_type, version, occurred_at, environment, destination, `key`, headers, payload, bytes) VALUES ";
 
 /// Of a held batch that is in nobody's hands.
 fn free_held() -> String {
@@ -24,8 +29,9 @@ pub(super) async fn hold(step: &mut Step<'_>, claim: &Claim, hold: &Hold) -> Que
         return step.rollback().await.map(|()| None);
     }
     let batch = insert_batch(step, claim, hold).await?;
-    for (ordinal, stored) in (0..).zip(&hold.events) {
-        insert_event(step, batch, ordinal, stored).await?;
+    let text = step.tables().sql(INSERT).into_owned();
+    for insert in InsertHeld::statements::<Mysql>(&text, batch, &hold.events) {
+        insert.execute(step.conn).await?;
     }
     move_part(step, claim, hold, batch).await?;
     step.commit().await?;
@@ -42,7 +48,7 @@ async fn insert_batch(step: &mut Step<'_>, claim: &Claim, hold: &Hold) -> QueryR
     .bind::<BigInt, _>(i64::try_from(hold.events.len()).unwrap_or(i64::MAX))
     .bind::<BigInt, _>(i64::try_from(bytes).unwrap_or(i64::MAX))
     .bind::<BigInt, _>(micros(hold.delay))
-    .bind::<Text, _>(&hold.reason.error)
+    .bind::<Text, _>(crate::reason::kept(&hold.reason.error))
     .bind::<Text, _>(&hold.table)
     .bind::<Bool, _>(hold.reason.dead)
     .bind::<Nullable<Integer>, _>(hold.reason.code)
@@ -51,30 +57,6 @@ async fn insert_batch(step: &mut Step<'_>, claim: &Claim, hold: &Hold) -> QueryR
     .await?;
     let made: Number = step.query("SELECT CAST(LAST_INSERT_ID() AS SIGNED) AS number").get_result(step.conn).await?;
     Ok(made.number.unwrap_or(0))
-}
-
-async fn insert_event(step: &mut Step<'_>, batch: i64, ordinal: i32, stored: &StoredEvent) -> QueryResult<()> {
-    let event = &stored.event;
-    step.query(
-        "INSERT INTO outbox_held (batch, ordinal, seq, id, event_type, version, occurred_at, environment, destination, `key`, \
-         headers, payload, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind::<BigInt, _>(batch)
-    .bind::<Integer, _>(ordinal)
-    .bind::<BigInt, _>(stored.seq)
-    .bind::<Text, _>(event.id.to_string())
-    .bind::<Text, _>(&*event.event_type)
-    .bind::<Integer, _>(event.version)
-    .bind::<BigInt, _>(event.occurred_at.timestamp_micros())
-    .bind::<Text, _>(&*event.environment)
-    .bind::<Text, _>(&*event.table)
-    .bind::<Nullable<Text>, _>(event.key.as_deref())
-    .bind::<Nullable<Text>, _>(event.headers.as_deref())
-    .bind::<Text, _>(&event.payload)
-    .bind::<Integer, _>(i32::try_from(event.bytes()).unwrap_or(i32::MAX))
-    .execute(step.conn)
-    .await
-    .map(drop)
 }
 
 /// A token is one part's: it goes with the part, and what stays behind only says that nothing is left to do.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use diesel::{ConnectionResult, QueryResult};
 use diesel_async::{AsyncMysqlConnection, SimpleAsyncConnection};
 use outbox_core::{
-    BatchId, Claim, HeldBatch, Hold, Load, PartDraft, PartRecord, PlanRequest, Planned, Release, ReplayRequest, Route,
-    RouteSpec, SchemaRecord, Status, Store, StoreError, StoreErrorKind, StoredEvent,
+    BatchId, Claim, HeldBatch, Hold, Load, PartDraft, PartRecord, PlanRequest, Planned, Release, ReplayRequest,
+    Replayed, Route, RouteSpec, SchemaRecord, Status, Store, StoreError, StoreErrorKind, StoredEvent,
 };
 use uuid::Uuid;
 
@@ -197,7 +197,7 @@ impl Store for MySqlStore {
         }
     }
 
-    async fn replay(&self, request: &ReplayRequest) -> Result<Planned, StoreError> {
+    async fn replay(&self, request: &ReplayRequest) -> Result<Replayed, StoreError> {
         self.connections
             .run("replay", LONG_STEP_TIMEOUT, || async move |step| replay::replay(step, request).await)
             .await

@@ -28,7 +28,7 @@ impl PostgresStore {
                 .bind::<Text, _>(crate::ordinals::encode(&all))
                 .bind::<Bool, _>(hold.reason.dead)
                 .bind::<Nullable<Integer>, _>(hold.reason.code)
-                .bind::<Text, _>(&hold.reason.error)
+                .bind::<Text, _>(crate::reason::kept(&hold.reason.error))
                 .bind::<Text, _>(interval(hold.delay))
                 .bind::<Array<BigInt>, _>(events().map(|stored| stored.seq).collect::<Vec<_>>())
                 .bind::<Array<SqlUuid>, _>(events().map(|stored| stored.event.id).collect::<Vec<_>>())

@@ -5,7 +5,7 @@ use std::time::Duration;
 use diesel::QueryResult;
 use diesel::sql_types::{Array, BigInt, Bool, Integer, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use outbox_core::{Load, Planned, ReplayRequest, SchemaRecord, Status, StoreError, StoreErrorKind};
+use outbox_core::{Load, ReplayRequest, Replayed, SchemaRecord, Status, StoreError, StoreErrorKind};
 
 use super::PostgresStore;
 use super::rows::{Count, LoadRow, ReplayRow, RouteOptions, SchemaRow};
@@ -67,7 +67,7 @@ impl PostgresStore {
         })
     }
 
-    pub(super) async fn seal_again(&self, request: &ReplayRequest) -> Result<Planned, StoreError> {
+    pub(super) async fn seal_again(&self, request: &ReplayRequest) -> Result<Replayed, StoreError> {
         let replay = self.connections.run("replay", LONG_STEP_TIMEOUT, async |conn| {
             self.sql("SELECT * FROM outbox_replay($1, $2, $3, $4, $5, $6)")
                 .bind::<Text, _>(request.route.as_str())
@@ -80,10 +80,10 @@ impl PostgresStore {
                 .await
         });
         let row = replay.await?;
-        Ok(Planned {
+        Ok(Replayed {
             rows: row.sealed_rows.unsigned_abs(),
             batches: row.sealed_batches.unsigned_abs(),
-            contended: false,
+            passed_over: row.passed_rows.unsigned_abs(),
         })
     }
 

@@ -113,6 +113,8 @@ pub(super) struct ReplayRow {
     pub sealed_rows: i64,
     #[diesel(sql_type = Integer)]
     pub sealed_batches: i32,
+    #[diesel(sql_type = BigInt)]
+    pub passed_rows: i64,
 }
 
 #[derive(QueryableByName)]

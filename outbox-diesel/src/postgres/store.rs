@@ -8,8 +8,8 @@ use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Uuid as Sq
 use diesel::{ConnectionResult, QueryResult};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use outbox_core::{
-    BatchId, Claim, HeldBatch, Hold, Load, PartDraft, PartRecord, PlanRequest, Planned, Release, ReplayRequest, Route,
-    RouteSpec, RouteStart, SchemaRecord, Status, Store, StoreError, StoreErrorKind, StoredEvent,
+    BatchId, Claim, HeldBatch, Hold, Load, PartDraft, PartRecord, PlanRequest, Planned, Release, ReplayRequest,
+    Replayed, Route, RouteSpec, RouteStart, SchemaRecord, Status, Store, StoreError, StoreErrorKind, StoredEvent,
 };
 use tokio_postgres::tls::TlsStream;
 use tokio_postgres::{Client, Connection, Socket};
@@ -305,7 +305,7 @@ impl Store for PostgresStore {
                 .bind::<Integer, _>(claim.attempt)
                 .bind::<Text, _>(interval(release.delay))
                 .bind::<Bool, _>(release.parked)
-                .bind::<Nullable<Text>, _>(release.error.as_deref())
+                .bind::<Nullable<Text>, _>(release.error.as_deref().map(crate::reason::kept))
                 .get_result(conn)
                 .await
         })
@@ -322,7 +322,7 @@ impl Store for PostgresStore {
         Ok(pruned.count.unsigned_abs())
     }
 
-    async fn replay(&self, request: &ReplayRequest) -> Result<Planned, StoreError> {
+    async fn replay(&self, request: &ReplayRequest) -> Result<Replayed, StoreError> {
         self.seal_again(request).await
     }
 

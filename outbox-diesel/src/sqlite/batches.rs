@@ -231,7 +231,7 @@ pub(super) fn release(step: &mut Step<'_>, claim: &Claim, release: &Release) -> 
         ))
         .bind::<BigInt, _>(millis(release.delay))
         .bind::<Bool, _>(release.parked)
-        .bind::<Nullable<Text>, _>(release.error.as_deref())
+        .bind::<Nullable<Text>, _>(release.error.as_deref().map(crate::reason::kept))
         .bind::<BigInt, _>(claim.batch.0)
         .execute(step.conn)
         .map(drop)

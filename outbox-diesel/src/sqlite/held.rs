@@ -1,6 +1,7 @@
 //! Held batches: events that were put aside, and what an operator does with them.
 
 use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text};
+use diesel::sqlite::Sqlite;
 use diesel::{OptionalExtension, QueryResult, RunQueryDsl};
 use outbox_core::{BatchId, Claim, HeldBatch, Hold, PartDraft, PartRecord, StoredEvent};
 use uuid::Uuid;
@@ -9,7 +10,11 @@ use super::batches::{fenced, insert_part, next_part};
 use super::connection::Step;
 use super::rows::{EVENT_COLUMNS, HeldRow};
 use super::{NOW_MS, millis};
+use crate::backend::InsertHeld;
 use crate::rows::{self, EventRow, Number, PartRow};
+
+const INSERT: &str = "INSERT INTO outbox_held \
+    (batch, ordinal, seq, id, event_type, version, occurred_at, environment, destination, key, headers, payload, bytes) VALUES ";
 
 /// Of a held batch that is in nobody's hands.
 fn free_held() -> String {
@@ -20,7 +25,10 @@ fn free_held() -> String {
 pub(super) fn hold(step: &mut Step<'_>, claim: &Claim, hold: &Hold) -> QueryResult<Option<BatchId>> {
     fenced(step, claim, |step| {
         let batch = insert_batch(step, claim, hold)?;
-        (0..).zip(&hold.events).try_for_each(|(ordinal, stored)| insert_event(step, batch, ordinal, stored))?;
+        let text = step.tables.unqualified(INSERT);
+        for insert in InsertHeld::statements::<Sqlite>(&text, batch, &hold.events) {
+            insert.execute(step.conn)?;
+        }
         move_part(step, claim, hold, batch)?;
         Ok(BatchId(batch))
     })
@@ -37,36 +45,13 @@ fn insert_batch(step: &mut Step<'_>, claim: &Claim, hold: &Hold) -> QueryResult<
         .bind::<BigInt, _>(i64::try_from(hold.events.len()).unwrap_or(i64::MAX))
         .bind::<BigInt, _>(i64::try_from(bytes).unwrap_or(i64::MAX))
         .bind::<BigInt, _>(millis(hold.delay))
-        .bind::<Text, _>(&hold.reason.error)
+        .bind::<Text, _>(crate::reason::kept(&hold.reason.error))
         .bind::<Text, _>(&hold.table)
         .bind::<Bool, _>(hold.reason.dead)
         .bind::<Nullable<Integer>, _>(hold.reason.code)
         .bind::<BigInt, _>(claim.batch.0)
         .get_result(step.conn)?;
     Ok(made.number.unwrap_or(0))
-}
-
-fn insert_event(step: &mut Step<'_>, batch: i64, ordinal: i32, stored: &StoredEvent) -> QueryResult<()> {
-    let event = &stored.event;
-    step.query(
-        "INSERT INTO outbox_held (batch, ordinal, seq, id, event_type, version, occurred_at, environment, destination, key, \
-         headers, payload, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind::<BigInt, _>(batch)
-    .bind::<Integer, _>(ordinal)
-    .bind::<BigInt, _>(stored.seq)
-    .bind::<Text, _>(event.id.to_string())
-    .bind::<Text, _>(&*event.event_type)
-    .bind::<Integer, _>(event.version)
-    .bind::<BigInt, _>(event.occurred_at.timestamp_micros())
-    .bind::<Text, _>(&*event.environment)
-    .bind::<Text, _>(&*event.table)
-    .bind::<Nullable<Text>, _>(event.key.as_deref())
-    .bind::<Nullable<Text>, _>(event.headers.as_deref())
-    .bind::<Text, _>(&event.payload)
-    .bind::<Integer, _>(i32::try_from(event.bytes()).unwrap_or(i32::MAX))
-    .execute(step.conn)
-    .map(drop)
 }
 
 /// A token is one part's: it goes with the part, and what stays behind only says that nothing is left to do.

@@ -2,7 +2,7 @@
 
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 use diesel::{OptionalExtension, QueryResult, RunQueryDsl};
-use outbox_core::{PlanRequest, Planned, ReplayRequest, Route};
+use outbox_core::{PlanRequest, Planned, ReplayRequest, Replayed, Route};
 
 use super::connection::Step;
 use super::rows::{CursorRow, SeqRow, Waiting};
@@ -116,7 +116,7 @@ fn seal(
 }
 
 /// Seals settled events of a time once more. None: there is no such route.
-pub(super) fn replay(step: &mut Step<'_>, request: &ReplayRequest) -> QueryResult<Option<Planned>> {
+pub(super) fn replay(step: &mut Step<'_>, request: &ReplayRequest) -> QueryResult<Option<Replayed>> {
     step.write(|step| {
         let Some(cursor) = cursor(step, &request.route)? else { return Ok(None) };
         let time = (ceil_millis(request.from.timestamp_micros()), ceil_millis(request.to.timestamp_micros()));
@@ -130,20 +130,23 @@ pub(super) fn replay(step: &mut Step<'_>, request: &ReplayRequest) -> QueryResul
             .bind::<Nullable<Text>, _>(&cursor.types)
             .bind::<BigInt, _>(time.1)
             .load(step.conn)?;
-        let open = open(step, &request.route)?;
-        let is_open = |row: &SeqRow| open.iter().any(|(lo, hi)| row.seq > *lo && row.seq <= *hi);
-        let (mut rows_sealed, mut batches, mut lo) = (0, 0, 0);
-        // A batch is a range: what is open now is not to lie within it.
-        for run in rows.chunk_by(|a, b| is_open(a) == is_open(b)) {
-            let Some((first, last)) = run.first().zip(run.last()) else { continue };
-            if !is_open(first) {
-                let window = Window { lo, types: cursor.types.as_deref(), time: Some(time), replay: !request.all };
-                batches += seal(step, &request.route, &window, run, request.rows_max, request.bytes_max)?;
-                rows_sealed += run.len() as u64;
+        // Under the write lock nobody puts events aside or settles a batch.
+        let busy = busy(step, &request.route)?;
+        let is_busy = |row: &SeqRow| busy.binary_search(&row.seq).is_ok();
+        let mut replayed = Replayed::default();
+        // A batch is a range: what is passed over is not to lie within it.
+        for run in rows.chunk_by(|a, b| is_busy(a) == is_busy(b)) {
+            let (Some(first), count) = (run.first(), run.len() as u64) else { continue };
+            if is_busy(first) {
+                replayed.passed_over += count;
+                continue;
             }
-            lo = last.seq;
+            let (lo, types) = (first.seq - 1, cursor.types.as_deref());
+            let window = Window { lo, types, time: Some(time), replay: !request.all };
+            replayed.batches += seal(step, &request.route, &window, run, request.rows_max, request.bytes_max)?;
+            replayed.rows += count;
         }
-        Ok(Some(Planned { rows: rows_sealed, batches, contended: false }))
+        Ok(Some(replayed))
     })
 }
 
@@ -152,18 +155,17 @@ fn ceil_millis(micros: i64) -> i64 {
     micros.div_euclid(1000) + i64::from(micros.rem_euclid(1000) > 0)
 }
 
-/// The bounds of the route's open batches.
-fn open(step: &mut Step<'_>, route: &Route) -> QueryResult<Vec<(i64, i64)>> {
-    #[derive(diesel::QueryableByName)]
-    struct Bounds {
-        #[diesel(sql_type = BigInt)]
-        lo: i64,
-        #[diesel(sql_type = BigInt)]
-        hi: i64,
-    }
-    let rows: Vec<Bounds> = step
-        .query("SELECT lo, hi FROM outbox_batch WHERE route = ? AND NOT held")
+/// What batches of the route have, open or held, ascending.
+fn busy(step: &mut Step<'_>, route: &Route) -> QueryResult<Vec<i64>> {
+    let rows: Vec<Number> = step
+        .query(
+            "SELECT e.seq AS number FROM outbox_batch b CROSS JOIN outbox_event e \
+             WHERE b.route = ?1 AND NOT b.held AND e.seq > b.lo AND e.seq <= b.hi \
+               AND (b.types IS NULL OR e.event_type IN (SELECT value FROM json_each(b.types))) \
+               AND (b.since IS NULL OR (e.created_at >= b.since AND e.created_at < b.until)) \
+             UNION SELECT h.seq FROM outbox_batch b JOIN outbox_held h ON h.batch = b.no WHERE b.route = ?1 ORDER BY 1",
+        )
         .bind::<Text, _>(route.as_str())
         .load(step.conn)?;
-    Ok(rows.into_iter().map(|row| (row.lo, row.hi)).collect())
+    Ok(rows.into_iter().filter_map(|row| row.number).collect())
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use diesel::QueryResult;
 use outbox_core::{
-    BatchId, Claim, HeldBatch, Hold, Load, PartDraft, PartRecord, PlanRequest, Planned, Release, ReplayRequest, Route,
-    RouteSpec, SchemaRecord, Status, Store, StoreError, StoreErrorKind, StoredEvent,
+    BatchId, Claim, HeldBatch, Hold, Load, PartDraft, PartRecord, PlanRequest, Planned, Release, ReplayRequest,
+    Replayed, Route, RouteSpec, SchemaRecord, Status, Store, StoreError, StoreErrorKind, StoredEvent,
 };
 use uuid::Uuid;
 
@@ -161,7 +161,7 @@ impl Store for SqliteStore {
         }
     }
 
-    async fn replay(&self, request: &ReplayRequest) -> Result<Planned, StoreError> {
+    async fn replay(&self, request: &ReplayRequest) -> Result<Replayed, StoreError> {
         let asked = request.clone();
         let sealed = self.conn.run("replay", Durability::Full, move |step| plan::replay(step, &asked)).await?;
         sealed.ok_or_else(|| no_route("replay", &request.route))

@@ -38,10 +38,11 @@ pub(super) async fn replay(vars: &Vars, arguments: &Arguments) -> Result<(), Fai
         bytes_max: options.batch_bytes_max,
     };
     let sealed = with_store!(vars, store => store.replay(&request).await?);
-    let (rows, batches) = (sealed.rows, sealed.batches);
-    writeln!(
-        std::io::stdout(),
-        "{rows} events in {batches} batches are delivered once more by the relay of this route"
-    )?;
+    let (rows, batches, passed_over) = (sealed.rows, sealed.batches, sealed.passed_over);
+    let mut out = std::io::stdout();
+    writeln!(out, "{rows} events in {batches} batches are delivered once more by the relay of this route")?;
+    if passed_over > 0 {
+        writeln!(out, "{passed_over} events are passed over: they are on their way, or held (`outbox held`)")?;
+    }
     Ok(())
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use outbox_core::{
     BatchId, Claim, Clock, Frozen, HeldBatch, Hold, Load, Part, PartDraft, PartRecord, PlanRequest, Planned, Recovery,
-    Release, ReplayRequest, Route, RouteSpec, SchemaRecord, Sink, SinkError, SinkErrorKind, Status, Store, StoreError,
-    StoreErrorKind, StoredEvent,
+    Release, ReplayRequest, Replayed, Route, RouteSpec, SchemaRecord, Sink, SinkError, SinkErrorKind, Status, Store,
+    StoreError, StoreErrorKind, StoredEvent,
 };
 use outbox_test::memory::{MemorySink, SinkFault};
 use tokio::sync::oneshot;
@@ -221,7 +221,7 @@ impl Store for SimStore {
         self.0.ask("prune", async move { world.prune().await }).await
     }
 
-    async fn replay(&self, request: &ReplayRequest) -> Result<Planned, StoreError> {
+    async fn replay(&self, request: &ReplayRequest) -> Result<Replayed, StoreError> {
         self.0.world.store.replay(request).await
     }
 

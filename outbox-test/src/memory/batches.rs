@@ -243,6 +243,16 @@ impl State {
         Ok(id)
     }
 
+    /// What batches of the route have, open or held.
+    pub(super) fn busy(&self, route: &Route) -> BTreeSet<i64> {
+        let mine = self.batches.values().filter(|batch| batch.route == *route);
+        mine.flat_map(|batch| {
+            let held = batch.held.iter().flat_map(|held| &held.events).map(|stored| stored.seq);
+            batch.seqs.iter().copied().chain(held)
+        })
+        .collect()
+    }
+
     pub(super) fn ids_of(&self, batch: BatchId) -> Vec<Uuid> {
         let Some(batch) = self.batches.get(&batch) else { return Vec::new() };
         match &batch.held {

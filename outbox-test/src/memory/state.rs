@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use outbox_core::{
-    BatchId, Event, Moment, PlanRequest, Planned, ReplayRequest, Route, RouteSpec, RouteStart, SchemaRecord,
+    BatchId, Event, Moment, PlanRequest, Planned, ReplayRequest, Replayed, Route, RouteSpec, RouteStart, SchemaRecord,
     StoreError, StoreErrorKind,
 };
 
@@ -130,22 +130,24 @@ impl State {
         Ok(self.seal_all(&request.route, &taken, (request.rows_max, request.bytes_max), false))
     }
 
-    /// Seals events that the route has had once more.
+    /// Seals events that the route has had once more, but for those that it still has.
     pub(super) fn replay(
         &mut self,
         request: &ReplayRequest,
         moment: impl Fn(Moment) -> bool,
-    ) -> Result<Planned, StoreError> {
+    ) -> Result<Replayed, StoreError> {
+        let busy = self.busy(&request.route);
         let progress = progress(&mut self.routes, "replay", &request.route)?;
         let had = |seq: &i64, row: &Row| row.committed && !progress.waiting.contains(seq) && progress.wants(&row.event);
         let rows = self.rows.iter().filter(|(seq, row)| had(seq, row) && moment(row.written_at));
-        let seqs: Vec<i64> = rows.map(|(seq, _)| *seq).collect();
+        let (passed, seqs): (Vec<i64>, Vec<i64>) = rows.map(|(seq, _)| *seq).partition(|seq| busy.contains(seq));
         for seq in &seqs {
             if let Some(row) = self.rows.get_mut(seq) {
                 row.owed.insert(request.route.clone());
             }
         }
-        Ok(self.seal_all(&request.route, &seqs, (request.rows_max, request.bytes_max), !request.all))
+        let sealed = self.seal_all(&request.route, &seqs, (request.rows_max, request.bytes_max), !request.all);
+        Ok(Replayed { rows: sealed.rows, batches: sealed.batches, passed_over: passed.len() as u64 })
     }
 
     fn seal_all(&mut self, route: &Route, seqs: &[i64], (rows_max, bytes_max): (u32, u64), replay: bool) -> Planned {

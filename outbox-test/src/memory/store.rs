@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use outbox_core::{
     BatchId, Claim, Clock, EncodeError, EventLog, HeldBatch, Hold, Load, Moment, PartDraft, PartRecord, PlanRequest,
-    Planned, Release, ReplayRequest, Route, RouteSpec, SchemaRecord, Status, Store, StoreError, StoreErrorKind,
-    StoredEvent,
+    Planned, Release, ReplayRequest, Replayed, Route, RouteSpec, SchemaRecord, Status, Store, StoreError,
+    StoreErrorKind, StoredEvent,
 };
 use uuid::Uuid;
 
@@ -208,7 +208,7 @@ impl Store for MemoryStore {
     }
 
     /// Of all that is kept: this store's clock knows no dates.
-    async fn replay(&self, request: &ReplayRequest) -> Result<Planned, StoreError> {
+    async fn replay(&self, request: &ReplayRequest) -> Result<Replayed, StoreError> {
         self.step("replay", |state, _| state.replay(request, |_| true))
     }
 

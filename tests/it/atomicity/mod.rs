@@ -14,7 +14,7 @@ mod pools;
 mod round_trips;
 mod test_transactions;
 mod unknown_commit;
-mod wire;
+pub(crate) mod wire;
 
 use outbox::EventLog;
 

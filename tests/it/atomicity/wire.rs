@@ -7,8 +7,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy};
 use tokio::net::{TcpListener, TcpStream};
 
 /// A proxy, and how often the server was asked through it.
-pub(super) struct Wire {
-    pub(super) url: String,
+pub(crate) struct Wire {
+    pub(crate) url: String,
     count: Arc<AtomicUsize>,
 }
 
@@ -19,11 +19,11 @@ enum Protocol {
 }
 
 impl Wire {
-    pub(super) async fn postgres(url: &str) -> Self {
+    pub(crate) async fn postgres(url: &str) -> Self {
         Self::start(url, Protocol::Postgres).await
     }
 
-    pub(super) async fn mysql(url: &str) -> Self {
+    pub(crate) async fn mysql(url: &str) -> Self {
         Self::start(url, Protocol::Mysql).await
     }
 
@@ -44,7 +44,7 @@ impl Wire {
     }
 
     /// How often the server was asked since the last call.
-    pub(super) fn take(&self) -> usize {
+    pub(crate) fn take(&self) -> usize {
         self.count.swap(0, Ordering::SeqCst)
     }
 }

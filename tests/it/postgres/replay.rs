@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use outbox::postgres::PostgresStore;
-use outbox::{ReplayRequest, Route, RouteSpec, Store, Tables};
+use outbox::{PlanRequest, ReplayRequest, Route, RouteSpec, Store, Tables};
 
 use super::{claim, events, opened, request, seqs_of_all_batches};
 use crate::world::{Kind, World, create_users};
@@ -40,7 +40,7 @@ async fn the_slot_that_comes_next_is_emptied_whatever_is_to_be_kept() {
     let mut most = 0;
     for _ in 0..12 {
         conn.execute(&events("a", 1000)).await;
-        store.plan(&outbox::PlanRequest { rows_max: 1000, ..request(&Route::default()) }).await.expect("plans");
+        store.plan(&PlanRequest { rows_max: 1000, ..request(&Route::default()) }).await.expect("plans");
         seqs_of_all_batches(&store, &Route::default()).await;
         store.prune(KEEP).await.expect("prunes");
         most = most.max(conn.count("outbox_event").await);
@@ -91,4 +91,30 @@ async fn a_replay_takes_only_what_was_written_in_its_time_and_sealed_before() {
     assert_eq!(seqs_of_all_batches(&store, &route).await.concat(), [23, 24, 25, 26, 27, 28, 29, 30]);
     let none = ReplayRequest { from: DateTime::UNIX_EPOCH, to: DateTime::UNIX_EPOCH, ..replay(true) };
     assert_eq!(store.replay(&none).await.expect("replays").rows, 0);
+}
+
+/// Whether a batch was cut in the order of seq or not, and has what was in flight when the one before it was cut.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_passes_over_exactly_what_is_open() {
+    for ordered in [false, true] {
+        let (world, store) = opened(&RouteSpec { ordered, ..RouteSpec::default() }).await;
+        let route = Route::default();
+        let (mut conn, mut late) = (world.conn().await, world.conn().await);
+        late.execute("BEGIN").await;
+        late.execute(&events("a", 3)).await;
+        conn.execute(&events("a", 3)).await;
+        store.plan(&request(&route)).await.expect("plans");
+        assert_eq!(seqs_of_all_batches(&store, &route).await, [[4, 5, 6]]);
+        late.execute("COMMIT").await;
+        conn.execute(&events("a", 3)).await;
+        store.plan(&PlanRequest { rows_max: 4, ..request(&route) }).await.expect("plans");
+        let first = claim(&store, &route).await.expect("a batch");
+        let sealed = store.replay(&replay(false)).await.expect("replays");
+        assert_eq!((sealed.rows, sealed.passed_over), (3, 6), "ordered: {ordered}");
+        store.settle(&first).await.expect("settles");
+        let sealed = store.replay(&replay(false)).await.expect("replays");
+        assert_eq!((sealed.rows, sealed.batches, sealed.passed_over), (4, 2, 5), "around what is replayed already");
+        let batches = seqs_of_all_batches(&store, &route).await;
+        assert_eq!(batches, [vec![8, 9], vec![4, 5, 6], vec![1, 2, 3], vec![7]], "ordered: {ordered}");
+    }
 }

@@ -34,8 +34,8 @@ async fn drain(world: &World, store: &PostgresStore) {
     relay.ended().await.expect("drains");
 }
 
-/// Before the dump, some are delivered, one batch is sent and not settled, one is sealed and not sent, some wait. After it, the old
-/// cluster delivers more. The new one gets producers before anybody recovers the outbox. Nothing is lost, nothing doubles.
+/// Before the dump, some are delivered, some parked, one batch is sent and not settled, one is sealed and not sent, some wait. After
+/// it, the old cluster delivers more. The new one gets producers before anybody recovers the outbox. Nothing is lost, nothing doubles.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restored_dump_is_refused_and_recovered_without_loss() {
     // For ClickHouse and the settings.
@@ -49,6 +49,8 @@ async fn a_restored_dump_is_refused_and_recovered_without_loss() {
     store.open(&RouteSpec::default()).await.expect("opens");
     let mut committed = create_users(&mut conn, 0..50).await;
     drain(&world, &store).await;
+    committed.extend(create_users(&mut conn, 200..210).await);
+    park(&store).await;
     committed.extend(create_users(&mut conn, 50..70).await);
     assert_eq!(store.plan(&request(&route)).await.expect("plans").batches, 2);
     // One of the two reaches ClickHouse, and its relay dies before it settles.
@@ -77,11 +79,26 @@ async fn a_restored_dump_is_refused_and_recovered_without_loss() {
     let offered = store.rebase(false).await.expect("recovers");
     assert!(offered >= 70, "those that waited, and those that were written before: {offered}");
     committed.extend(create_users(&mut conn, 2000..2020).await);
+    conn.execute("UPDATE outbox_batch SET lease_until = '-infinity'").await; // the parked ones' time comes
     drain(&world, &store).await;
     world.assert_exactly_once(&committed).await;
     assert_eq!(conn.count("outbox_held").await, 0);
     assert_eq!(store.prune(std::time::Duration::ZERO).await.expect("prunes"), 0, "the relay has pruned already");
     assert_eq!(conn.count("outbox_event").await, 0);
+}
+
+/// Puts what waits aside, for a table that is not there yet.
+async fn park(store: &PostgresStore) {
+    use outbox::{Hold, HoldReason};
+    let route = Route::default();
+    assert_eq!(store.plan(&request(&route)).await.expect("plans").batches, 1);
+    let claimed = super::claim(store, &route).await.expect("a batch");
+    let events = store.read(&claimed).await.expect("reads");
+    let reason = HoldReason { dead: false, code: Some(60), error: "no such table".into() };
+    let (table, ordinals) = ("event_log".into(), (0..claimed.rows).collect());
+    let hold = Hold { part: None, table, ordinals, events, reason, delay: LONG };
+    store.hold(&claimed, &hold).await.expect("holds");
+    store.settle(&claimed).await.expect("settles");
 }
 
 async fn send(world: &World, store: &PostgresStore, claim: &outbox::Claim) {

@@ -33,6 +33,8 @@ pub enum Guard {
     SecondLook,
     /// Pruning reads its bound again when it has locked the partition.
     BoundUnderLock,
+    /// A replay passes over what a batch has, open or held.
+    PassedOver,
     /// TRUNCATE makes everything before it durable. PostgreSQL's own, not ours.
     TruncateFlushes,
 }

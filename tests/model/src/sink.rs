@@ -5,10 +5,8 @@ use crate::db::Events;
 /// A route's destination.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub(crate) struct Sink {
-    /// What it has, replays apart.
+    /// What it has.
     pub(crate) delivered: Events,
-    /// What it has from replays.
-    pub(crate) replayed: Events,
     /// What it has seen under which token, while anybody may still send it.
     pub(crate) log: Vec<(u8, Events)>,
 }
@@ -27,15 +25,15 @@ pub(crate) enum Arrival {
 }
 
 impl Sink {
-    pub(crate) fn accept(&mut self, token: u8, events: Events, replay: bool) -> Arrival {
+    /// `look`: only what is not there yet is sent.
+    pub(crate) fn accept(&mut self, token: u8, events: Events, look: bool) -> Arrival {
         if let Some((_, seen)) = self.log.iter().find(|(seen, _)| *seen == token) {
             return if *seen == events { Arrival::Again } else { Arrival::TokenReused };
         }
         self.log.push((token, events));
         self.log.sort_unstable();
-        let there = if replay { &mut self.replayed } else { &mut self.delivered };
-        let doubled = *there & events != 0;
-        *there |= events;
+        let doubled = !look && self.delivered & events != 0;
+        self.delivered |= events;
         if doubled { Arrival::Doubled } else { Arrival::New }
     }
 }

@@ -64,6 +64,11 @@ fn with_the_bound_of_the_lowest_batch_a_replay_is_pruned() {
 }
 
 #[test]
+fn without_passing_over_what_is_open_a_replay_doubles() {
+    breaks(Scenario { emits: [1, 0, 0], replays: 1, ..DELIVERY }, Guard::PassedOver, TWICE);
+}
+
+#[test]
 fn with_the_bound_of_one_route_the_other_loses_events() {
     breaks(Scenario { routes: 2, ..PLANNING }, Guard::EveryRoute, LOST);
 }

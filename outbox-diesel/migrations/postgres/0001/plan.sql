@@ -185,11 +185,13 @@ BEGIN
 END $$;
 
 -- Seals events once more that are kept and were sealed before: written from p_from to before p_to. Not on top of a plan:
--- what waits for its first time is not among them.
+-- what waits for its first time is not among them. Nor is what goes out anyway, from an open batch or a held one: passed_rows.
 CREATE FUNCTION outbox_replay(
     p_route text, p_from timestamptz, p_to timestamptz, p_look boolean, p_rows_max integer, p_bytes_max bigint,
-    OUT sealed_rows bigint, OUT sealed_batches integer
-) LANGUAGE plpgsql SET search_path FROM CURRENT SET jit = off AS $$
+    OUT sealed_rows bigint, OUT sealed_batches integer, OUT passed_rows bigint
+) LANGUAGE plpgsql SET search_path FROM CURRENT SET enable_seqscan = off SET enable_bitmapscan = off
+SET enable_nestloop = off -- where there is a choice: what is passed over may be much more than the planner thinks
+SET jit = off AS $$
 DECLARE
     c outbox_cursor;
 BEGIN
@@ -206,20 +208,44 @@ BEGIN
             USING ERRCODE = 'OB002';
     END IF;
     PERFORM outbox_durable();
-    WITH marked AS (
-        SELECT xid, seq, bytes, created_at, rn,
-               lag(xid, 1, '0'::xid8) OVER (ORDER BY rn) AS pxid, lag(seq, 1, 0::bigint) OVER (ORDER BY rn) AS pseq,
-               coalesce(sum(ends) OVER (ORDER BY rn ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS batch
+    -- ONE statement, so one snapshot, and the planner's lock keeps other replays away. Relays settle and put aside meanwhile, but an
+    -- event is in a held batch before the batch that it came from is settled: a snapshot sees it in one of them, or delivered.
+    WITH busy AS (
+        SELECT h.id FROM outbox_batch b JOIN outbox_held h ON h.batch = b.no WHERE b.route = p_route AND b.held
+        UNION
+        SELECT e.id FROM outbox_batch b CROSS JOIN LATERAL (
+            (SELECT i.* FROM (SELECT x FROM pg_snapshot_xip(b.base) x WHERE NOT b.ordered AND pg_visible_in_snapshot(x, b.tick)) l
+              CROSS JOIN LATERAL (SELECT * FROM outbox_event WHERE xid = l.x ORDER BY seq) i -- in flight at base
+              WHERE (i.xid, i.seq) > (b.lo_xid, b.lo_seq) AND (i.xid, i.seq) <= (b.hi_xid, b.hi_seq))
+            UNION ALL
+            (SELECT * FROM outbox_event -- started after it
+              WHERE NOT b.ordered AND (xid, seq) <= (b.hi_xid, b.hi_seq) AND pg_visible_in_snapshot(xid, b.tick)
+                AND (xid, seq) > (greatest(b.lo_xid, pg_snapshot_xmax(b.base)),
+                                  CASE WHEN b.lo_xid < pg_snapshot_xmax(b.base) THEN -1 ELSE b.lo_seq END))
+            UNION ALL
+            (SELECT * FROM outbox_event -- of a batch in the order of seq
+              WHERE b.ordered AND xid >= b.lo_xid AND xid <= b.hi_xid AND seq > b.lo_seq AND seq <= b.hi_seq
+                AND pg_visible_in_snapshot(xid, b.tick) AND NOT pg_visible_in_snapshot(xid, b.base))
+        ) e
+         WHERE b.route = p_route AND NOT b.held AND (b.types IS NULL OR e.event_type = ANY (b.types))
+           AND (b.since IS NULL OR (e.created_at >= b.since AND e.created_at < b.until))
+    ), marked AS (
+        SELECT e.xid, e.seq, e.bytes, e.created_at, busy.id IS NOT NULL AS passed,
+               lag(e.xid, 1, '0'::xid8) OVER o AS pxid, lag(e.seq, 1, 0::bigint) OVER o AS pseq,
+               count(busy.id) OVER o AS run -- a batch is a range: what is passed over is not to lie within it
+          FROM outbox_event e LEFT JOIN busy ON busy.id = e.id
+         WHERE pg_visible_in_snapshot(e.xid, c.base) AND e.created_at >= p_from AND e.created_at < p_to
+           AND (c.types IS NULL OR e.event_type = ANY (c.types))
+        WINDOW o AS (ORDER BY e.xid, e.seq)
+    ), cut AS (
+        SELECT *, coalesce(sum(ends) OVER (PARTITION BY run ORDER BY rn ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS batch
         FROM (
-            SELECT xid, seq, bytes, created_at, rn,
-                   CASE WHEN rn % p_rows_max = 0 OR div(cum, p_bytes_max) <> div(lead(cum) OVER (ORDER BY rn), p_bytes_max)
-                        THEN 1 ELSE 0 END AS ends
+            SELECT *, CASE WHEN rn % p_rows_max = 0
+                             OR div(cum, p_bytes_max) <> div(lead(cum) OVER (PARTITION BY run ORDER BY rn), p_bytes_max)
+                           THEN 1 ELSE 0 END AS ends
             FROM (
-                SELECT xid, seq, bytes, created_at, row_number() OVER o AS rn, sum(bytes::numeric) OVER o AS cum
-                  FROM outbox_event
-                 WHERE pg_visible_in_snapshot(xid, c.base) AND created_at >= p_from AND created_at < p_to
-                   AND (c.types IS NULL OR event_type = ANY (c.types))
-                WINDOW o AS (ORDER BY xid, seq)
+                SELECT *, row_number() OVER r AS rn, sum(bytes::numeric) OVER r AS cum
+                  FROM marked WHERE NOT passed WINDOW r AS (PARTITION BY run ORDER BY xid, seq)
             ) s
         ) r
     ), ins AS (
@@ -228,8 +254,9 @@ BEGIN
         SELECT p_route, '1:1:', c.base, (array_agg(pxid ORDER BY rn))[1], (array_agg(pseq ORDER BY rn))[1],
                (array_agg(xid ORDER BY rn DESC))[1], (array_agg(seq ORDER BY rn DESC))[1], c.types, p_from, p_to,
                count(*), sum(bytes), min(created_at), p_look
-          FROM marked GROUP BY batch ORDER BY batch
+          FROM cut GROUP BY run, batch ORDER BY run, batch
         RETURNING n
     )
-    SELECT coalesce(sum(n), 0), count(*) INTO sealed_rows, sealed_batches FROM ins;
+    SELECT coalesce(sum(n), 0), count(*), (SELECT count(*) FROM marked WHERE passed)
+      INTO sealed_rows, sealed_batches, passed_rows FROM ins;
 END $$;

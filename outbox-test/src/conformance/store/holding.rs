@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use outbox_core::{BatchId, Route, Store, StoreErrorKind};
+use outbox_core::{BatchId, Release, Route, Store, StoreErrorKind};
 
 use super::steps::{
     LONG, TICK, claim, deliver_all, draft, emit, hold, keys, names, opened, plan, read, release_now, status, try_claim,
@@ -158,4 +158,24 @@ pub async fn a_discarded_batch_is_gone<H: StoreHarness>() {
     assert!(!store.discard_held(batch).await.expect("answers"), "it is gone");
     assert_eq!(store.held_events(batch).await.expect("reads"), None);
     assert_eq!(status(&store, &main).await.dead_events, 0);
+}
+
+/// Its beginning, at least: a batch is put aside, and given back, whatever a destination had to say.
+pub async fn an_error_of_any_length_is_kept<H: StoreHarness>() {
+    let (harness, store) = opened::<H>().await;
+    let main = Route::default();
+    emit(&harness, &Sample::many("k", 2)).await;
+    plan(&store, &main, 10).await;
+    let batch = claim(&store, &main).await;
+    let error = "\u{fc}".repeat(100_000);
+    let mut aside = hold(&read(&store, &batch).await, None, &[1], true);
+    aside.reason.error.clone_from(&error);
+    store.hold(&batch, &aside).await.expect("holds");
+    let release = Release { delay: LONG, error: Some(error), parked: false };
+    store.release(&batch, &release).await.expect("releases");
+    let held = store.held(10).await.expect("lists").remove(0);
+    let failing = status(&store, &main).await.failing.remove(0);
+    for error in [held.error, failing.error] {
+        assert!(error.starts_with(&"\u{fc}".repeat(1000)), "{error}");
+    }
 }

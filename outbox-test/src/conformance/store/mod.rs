@@ -228,11 +228,13 @@ macro_rules! store_conformance {
             events_that_were_in_no_part_are_not_frozen_again,
             parked_batches_of_a_table_wait_for_the_first,
             a_discarded_batch_is_gone,
+            an_error_of_any_length_is_kept,
         );
         $crate::store_conformance!(@group $harness, pruning:
             nothing_is_pruned_before_every_route_has_settled_it,
             what_is_to_be_kept_is_kept,
             replayed_events_are_sealed_again,
+            a_replay_passes_over_what_is_open_and_what_is_held,
             a_new_route_gets_what_is_still_there,
         );
         $crate::store_conformance!(@group $harness, operating:

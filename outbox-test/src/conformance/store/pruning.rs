@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use outbox_core::{ReplayRequest, Route, RouteSpec, Store};
+use outbox_core::{Release, ReplayRequest, Route, RouteSpec, Store};
 
-use super::steps::{LONG, claim, deliver_all, emit, keys, keys_of, opened, plan, read, route, try_claim};
+use super::steps::{
+    LONG, TICK, claim, deliver_all, emit, hold, keys, keys_of, opened, plan, read, route, status, try_claim,
+};
 use super::{Sample, StoreHarness};
 
 /// Batch by batch, whichever is slower.
@@ -77,6 +79,47 @@ pub async fn replayed_events_are_sealed_again<H: StoreHarness>() {
     }
     store.prune(Duration::ZERO).await.expect("prunes");
     assert_eq!(deliver_all(&store, &main).await, [""; 0]);
+}
+
+/// All of which goes out by itself, or when a person says so: another batch would bring it once more.
+pub async fn a_replay_passes_over_what_is_open_and_what_is_held<H: StoreHarness>() {
+    let (harness, store) = opened::<H>().await;
+    let main = Route::default();
+    let samples = Sample::many("k", 15);
+    emit(&harness, &samples).await;
+    plan(&store, &main, 3).await;
+    // One event parked, one dead, a batch delivered, one in a relay's hands, one that waits for its next try.
+    for dead in [false, true] {
+        let batch = claim(&store, &main).await;
+        let mut aside = hold(&read(&store, &batch).await, None, &[1], dead);
+        aside.delay = LONG;
+        store.hold(&batch, &aside).await.expect("holds");
+        store.settle(&batch).await.expect("settles");
+    }
+    let delivered = claim(&store, &main).await;
+    store.settle(&delivered).await.expect("settles");
+    let in_hands = claim(&store, &main).await;
+    let waiting = claim(&store, &main).await;
+    let later = Release { delay: LONG, error: None, parked: false };
+    store.release(&waiting, &later).await.expect("releases");
+
+    let sealed = store.replay(&replay(&main, false)).await.expect("seals");
+    assert_eq!((sealed.rows, sealed.passed_over), (7, 8));
+    for all in [false, true] {
+        let again = store.replay(&replay(&main, all)).await.expect("seals");
+        assert_eq!((again.rows, again.passed_over), (0, 15), "what was replayed is open itself");
+    }
+    harness.elapse(TICK).await;
+    let mut again = Vec::new();
+    while let Some(claim) = try_claim(&store, &main).await {
+        again.extend(keys(&store, &claim).await);
+        store.settle(&claim).await.expect("settles");
+    }
+    let settled = [0, 2, 3, 5, 6, 7, 8].map(|n: usize| samples[n].key.clone());
+    assert_eq!(again, settled);
+    store.settle(&in_hands).await.expect("it was in hands all the time");
+    let state = status(&store, &main).await;
+    assert_eq!((state.sealed_events, state.dead_events), (4, 1), "the parked one, the waiting batch, and the dead one");
 }
 
 /// From the oldest that is kept.
