@@ -53,6 +53,13 @@ impl<'a> Answer<'a> {
         self.text.contains("shutting down")
     }
 
+    /// The server's own words, at the end of a text that may quote a row.
+    fn is_at_row(&self) -> bool {
+        let Some((_, rest)) = self.text.rsplit_once(": (at row ") else { return false };
+        let rest = rest.trim_start_matches(|char: char| char.is_ascii_digit());
+        rest.starts_with(")\n: While executing ") || rest.starts_with("): While executing ")
+    }
+
     /// The row at fault, from 1, where the server counts it.
     pub(crate) fn row(&self) -> Option<usize> {
         ["(at row ", "is violated at row "].into_iter().find_map(|mark| {
@@ -77,6 +84,8 @@ impl<'a> Answer<'a> {
             Some(_) if self.is_outdated_header() => SinkErrorKind::Stop,
             Some(code) if is_stop(code) => SinkErrorKind::Stop,
             Some(code) if is_bad_rows(code) => SinkErrorKind::BadRows,
+            // Whatever it is, it is this row's: the server was reading it.
+            Some(_) if self.is_at_row() => SinkErrorKind::BadRows,
             Some(_) => SinkErrorKind::Unforeseen,
         }
     }
@@ -105,8 +114,13 @@ fn is_stop(code: i32) -> bool {
 }
 
 /// A value does not parse, does not fit its type, or breaks a constraint.
+const BAD_ROWS: &[i32] = &[
+    6, 25, 26, 27, 32, 33, 38, 41, 53, 69, 70, 72, 117, 120, 128, 130, 131, 321, 349, 376, 407, 441, 467, 469, 563,
+    626, 632, 675, 676, 691,
+];
+
 fn is_bad_rows(code: i32) -> bool {
-    matches!(code, 6 | 26 | 27 | 32 | 33 | 38 | 41 | 53 | 69 | 70 | 72 | 117 | 131 | 349 | 376 | 441 | 469 | 626 | 691)
+    BAD_ROWS.contains(&code)
 }
 
 #[cfg(test)]
@@ -124,10 +138,7 @@ mod tests {
             (&[202, 203, 241, 243, 252, 290, 439], SinkErrorKind::Busy),
             (&[164, 225, 236, 242, 285, 395], SinkErrorKind::Environment),
             (&[16, 20, 36, 44, 47, 48, 60, 62, 73, 81, 115, 192, 193, 194, 497, 516], SinkErrorKind::Stop),
-            (
-                &[6, 26, 27, 32, 33, 38, 41, 53, 69, 70, 72, 117, 131, 349, 376, 441, 469, 626, 691],
-                SinkErrorKind::BadRows,
-            ),
+            (BAD_ROWS, SinkErrorKind::BadRows),
             (&[7, 216, 4711], SinkErrorKind::Unforeseen),
         ];
         for (codes, expected) in table {
@@ -170,6 +181,10 @@ mod tests {
         assert_eq!(kind(target), SinkErrorKind::Environment, "not the table that was written to");
         let many = "Code: 252. DB::Exception: Too many parts (3000): while pushing to view db.v. (TOO_MANY_PARTS)";
         assert_eq!(kind(many), SinkErrorKind::Busy);
+        let new =
+            "Code: 4711. DB::Exception: Cannot do it: (at row 3)\n: While executing JSONEachRowRowInputFormat. (NEW)";
+        assert_eq!(kind(new), SinkErrorKind::BadRows, "the others go through");
+        assert_eq!(kind("Code: 4711. DB::Exception: ': (at row 3)' is odd. (NEW)"), SinkErrorKind::Unforeseen);
         assert_eq!(kind("HTTP request URI invalid or too long"), SinkErrorKind::Stop);
         let going = "Code: 236. DB::Exception: The server is shutting down due to a fatal error. (ABORTED)";
         assert_eq!(kind(going), SinkErrorKind::Unknown, "no reason to put anything aside");

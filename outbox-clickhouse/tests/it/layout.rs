@@ -94,6 +94,55 @@ async fn a_field_that_the_schema_does_not_know_is_refused_and_its_row_named() {
 }
 
 #[tokio::test]
+async fn a_value_that_its_column_does_not_take_is_its_row_s_fault() {
+    let database = ClickHouseDatabase::create().await;
+    // Each with values that it does not take, as the database's own server says.
+    let columns = [
+        ("a_ip", "IPv4", r#""127.0.0.1""#, [r#""unknown""#, r#""1.2.3.400""#]),
+        ("b_ip", "IPv6", r#""::1""#, [r#""unknown""#, "[]"]),
+        ("c_flag", "Bool", "true", [r#""perhaps""#, "[1]"]),
+        ("d_money", "Decimal(9, 2)", r#""0.5""#, [r#""12345678901234567890""#, r#""half""#]),
+        ("e_list", "Array(UInt8)", "[1]", [r#""[1""#, r#"{"a":1}"#]),
+        ("f_map", "Map(String, UInt8)", r#"{"k":1}"#, [r#""k""#, r#"{"k":"v"}"#]),
+        ("g_kind", "Enum8('a' = 1)", r#""a""#, [r#""z""#, "[]"]),
+        ("h_uuid", "UUID", r#""00112233-4455-6677-8899-aabbccddeeff""#, [r#""none""#, "1.5"]),
+        ("i_day", "Date", r#""2026-01-02""#, [r#""someday""#, "{}"]),
+    ];
+    let mut schema = visits_schema();
+    schema.columns = columns
+        .iter()
+        .map(|(name, ty, ..)| ColumnRecord {
+            name: (*name).into(),
+            ty: (*ty).into(),
+            codec: None,
+            default: None,
+            comment: None,
+        })
+        .collect();
+    let sink = ClickHouseSink::new(settings(&database).create_table(true));
+    sink.learn(&[schema]);
+    sink.check().await.unwrap();
+    let row = |value_of: &dyn Fn(&str, &'static str) -> &'static str| {
+        let mut seen = visit(1);
+        let fields: Vec<_> =
+            columns.iter().map(|(name, _, good, _)| format!("\"{name}\":{}", value_of(name, good))).collect();
+        seen.event.payload = format!("{{{}}}", fields.join(","));
+        seen
+    };
+    for (at, _, _, bad) in columns {
+        for bad in bad {
+            let mut rows: Vec<_> = (0..3).map(|_| row(&|_, good| good)).collect();
+            rows[1] = row(&|name, good| if name == at { bad } else { good });
+            let id = rows[1].event.id;
+            let refused = sink.deliver(&part_for(&sink, "page_seen", rows).await.unwrap()).await.unwrap_err();
+            assert_eq!(refused.kind(), SinkErrorKind::BadRows, "{bad} in {at}: {refused}");
+            assert_eq!(refused.bad_ids(), [id], "{bad} in {at}: {refused}");
+        }
+    }
+    assert_eq!(database.query("SELECT count() FROM page_seen").await, "0");
+}
+
+#[tokio::test]
 async fn old_events_leave_new_columns_to_their_defaults() {
     let database = ClickHouseDatabase::create().await;
     let sink = visits_sink(&database).await;

@@ -5,12 +5,17 @@ use std::io::IsTerminal;
 use outbox_core::{VarError, Vars};
 use tracing_subscriber::EnvFilter;
 
+/// At debug the ClickHouse client logs the server's error texts, which quote rows, and the PostgreSQL driver what is bound to a
+/// statement, which may be a payload.
+const QUIET: [&str; 2] = ["clickhouse=info", "tokio_postgres=info"];
+
 /// Starts logging: `OUTBOX_LOG` filters (`info` unless set), `OUTBOX_LOG_FORMAT` is `text` or `json`.
 pub(super) fn start(vars: &Vars) -> Result<(), VarError> {
-    let filter = EnvFilter::try_new(vars.text("OUTBOX_LOG").unwrap_or("info"))
-        .map_err(|error| VarError::new("OUTBOX_LOG", error.to_string()))?
-        // At debug the ClickHouse client logs the server's error texts, which quote rows.
-        .add_directive("clickhouse=info".parse().map_err(|_| VarError::new("OUTBOX_LOG", "is no filter"))?);
+    let mut filter = EnvFilter::try_new(vars.text("OUTBOX_LOG").unwrap_or("info"))
+        .map_err(|error| VarError::new("OUTBOX_LOG", error.to_string()))?;
+    for quiet in QUIET {
+        filter = filter.add_directive(quiet.parse().map_err(|_| VarError::new("OUTBOX_LOG", "is no filter"))?);
+    }
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
