@@ -157,9 +157,9 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// [`StoreError`].
     fn prune(&self, keep: Duration) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
-    /// Seals settled events that are still kept into batches once more, for one route: see [`ReplayRequest`]. Passes over what an
-    /// open batch of the route has, whoever holds it, and what is held, parked or dead: that goes out anyway, and would come twice.
-    /// It must be so whatever is settled or put aside meanwhile.
+    /// Seals settled events that are still kept into batches once more, for one route: see [`ReplayRequest`]. Passes over
+    /// what an open batch of the route has, in hands or not, and what is held, parked or dead, whatever is settled or put
+    /// aside meanwhile: that goes out anyway, and would come twice.
     ///
     /// # Errors
     /// [`StoreError`].

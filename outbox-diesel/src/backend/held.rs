@@ -25,8 +25,8 @@ struct HeldRow {
 }
 
 impl InsertHeld {
-    /// All of `events`, in as few statements as an `emit` of them would take. `text` is how each begins, up to VALUES; the columns are
-    /// batch, ordinal, seq, and an event's own.
+    /// All of `events`, in as few statements as an `emit` of them would take. `text` is how each begins, up to VALUES; the
+    /// columns are batch, ordinal, seq, and an event's own.
     pub(crate) fn statements<DB: OutboxBackend>(
         text: &str,
         batch: i64,

@@ -19,8 +19,9 @@ pub(super) async fn replay(step: &mut Step<'_>, request: &ReplayRequest) -> Quer
     lock_events(step, "").await?;
     let route = &request.route;
     let Some(cursor) = cursor(step, route, "FOR UPDATE").await? else { return Err(no_route(route.as_str())) };
-    // Relays settle and put aside meanwhile, and each statement has a snapshot of its own. But an event is in a held batch before the
-    // batch that it came from is settled: with what is settled read first, it is seen in the held one, or is not settled yet.
+    // Relays settle and put aside meanwhile, and each statement has a snapshot of its own. But an event is in a held batch
+    // before the batch that it came from is settled: with what is settled read first, it is seen in the held one, or is not
+    // settled yet.
     let settled = batches(step, route, true).await?;
     let busy = Ranges::union([batches(step, route, false).await?, held(step, route).await?]);
     let types = cursor.types()?;

@@ -20,8 +20,8 @@ impl State {
         self.after_commit(Commit::Durable);
     }
 
-    /// Everything that route 0 has sealed and that is still kept, but for what a batch of it has, open or held: one statement, which
-    /// writes a batch for each run of rows between those. None: there is nothing.
+    /// Everything that route 0 has sealed and that is still kept, but for what a batch of it has, open or held: one
+    /// statement, which writes a batch for each run of rows between those. None: there is nothing.
     pub(crate) fn replay(&mut self, scenario: &Scenario) -> Option<()> {
         let base = self.db.cursors.first().copied().flatten()?.base;
         let all = Window { base: Snapshot::OLDEST, tick: base, lo: (0, 0), hi: (u8::MAX, u8::MAX) };

@@ -71,7 +71,7 @@ BEGIN
         UPDATE outbox_cursor SET sysid = here;
         RETURN 0;
     END IF;
-    -- What was parked may have been delivered after the dump, too. (What is dead is looked for whenever it is tried again.)
+    -- What was parked may have been delivered after the dump, too. (What is dead is looked for whenever it is retried.)
     UPDATE outbox_batch SET replay = true WHERE held;
     -- The events of open batches, as their bounds say: the stored ids still tell them apart.
     FOR b IN SELECT * FROM outbox_batch WHERE NOT held ORDER BY no LOOP

@@ -185,7 +185,8 @@ BEGIN
 END $$;
 
 -- Seals events once more that are kept and were sealed before: written from p_from to before p_to. Not on top of a plan:
--- what waits for its first time is not among them. Nor is what goes out anyway, from an open batch or a held one: passed_rows.
+-- what waits for its first time is not among them. Nor is what goes out anyway, from an open batch or a held one
+-- (passed_rows says how much).
 CREATE FUNCTION outbox_replay(
     p_route text, p_from timestamptz, p_to timestamptz, p_look boolean, p_rows_max integer, p_bytes_max bigint,
     OUT sealed_rows bigint, OUT sealed_batches integer, OUT passed_rows bigint
@@ -208,13 +209,15 @@ BEGIN
             USING ERRCODE = 'OB002';
     END IF;
     PERFORM outbox_durable();
-    -- ONE statement, so one snapshot, and the planner's lock keeps other replays away. Relays settle and put aside meanwhile, but an
-    -- event is in a held batch before the batch that it came from is settled: a snapshot sees it in one of them, or delivered.
+    -- ONE statement, so one snapshot, and the planner's lock keeps other replays away. Relays settle and put aside
+    -- meanwhile, but an event is in a held batch before the batch that it came from is settled: a snapshot sees it in one of
+    -- them, or delivered.
     WITH busy AS (
         SELECT h.id FROM outbox_batch b JOIN outbox_held h ON h.batch = b.no WHERE b.route = p_route AND b.held
         UNION
         SELECT e.id FROM outbox_batch b CROSS JOIN LATERAL (
-            (SELECT i.* FROM (SELECT x FROM pg_snapshot_xip(b.base) x WHERE NOT b.ordered AND pg_visible_in_snapshot(x, b.tick)) l
+            (SELECT i.* FROM (SELECT x FROM pg_snapshot_xip(b.base) x
+                               WHERE NOT b.ordered AND pg_visible_in_snapshot(x, b.tick)) l
               CROSS JOIN LATERAL (SELECT * FROM outbox_event WHERE xid = l.x ORDER BY seq) i -- in flight at base
               WHERE (i.xid, i.seq) > (b.lo_xid, b.lo_seq) AND (i.xid, i.seq) <= (b.hi_xid, b.hi_seq))
             UNION ALL
@@ -238,7 +241,8 @@ BEGIN
            AND (c.types IS NULL OR e.event_type = ANY (c.types))
         WINDOW o AS (ORDER BY e.xid, e.seq)
     ), cut AS (
-        SELECT *, coalesce(sum(ends) OVER (PARTITION BY run ORDER BY rn ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS batch
+        SELECT *, coalesce(sum(ends) OVER (PARTITION BY run ORDER BY rn
+                                           ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS batch
         FROM (
             SELECT *, CASE WHEN rn % p_rows_max = 0
                              OR div(cum, p_bytes_max) <> div(lead(cum) OVER (PARTITION BY run ORDER BY rn), p_bytes_max)
