@@ -60,8 +60,9 @@ pub(crate) struct World {
 
 /// Ends a test that would hang.
 const DEADLINE: Duration = Duration::from_secs(90);
-/// So that a relay's first claim of a batch is its only one, however slow the machine.
-const LONG_LEASE: &str = "600s";
+/// So that a relay's first claim of a batch is its only one, unless the machine stands still for a minute; and so that what a
+/// relay lets go of, because its database did not answer, comes back within [`DEADLINE`].
+const LONG_LEASE: &str = "60s";
 /// So that what a killed relay held comes back soon.
 const SHORT_LEASE: &str = "1s";
 
