@@ -11,6 +11,15 @@ pub(crate) struct Answer<'a> {
     pub(crate) text: &'a str,
 }
 
+/// A row that the server blames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    /// From 1.
+    pub(crate) number: usize,
+    /// Counted while the body was read; or else within what this server, which may be one of several, was to keep.
+    pub(crate) as_sent: bool,
+}
+
 impl<'a> Answer<'a> {
     /// Reads `Code: 60. DB::Exception: ...`, where new servers put a line and a tag in front when the headers had gone out.
     pub(crate) fn parse(text: &'a str) -> Self {
@@ -61,10 +70,11 @@ impl<'a> Answer<'a> {
     }
 
     /// The row at fault, from 1, where the server counts it.
-    pub(crate) fn row(&self) -> Option<usize> {
-        ["(at row ", "is violated at row "].into_iter().find_map(|mark| {
+    pub(crate) fn row(&self) -> Option<Row> {
+        [("(at row ", true), ("is violated at row ", false)].into_iter().find_map(|(mark, as_sent)| {
             let (_, rest) = self.text.rsplit_once(mark)?;
-            rest.split(|char: char| !char.is_ascii_digit()).next()?.parse().ok()
+            let number = rest.split(|char: char| !char.is_ascii_digit()).next()?.parse().ok()?;
+            Some(Row { number, as_sent })
         })
     }
 
@@ -76,6 +86,8 @@ impl<'a> Answer<'a> {
             None => SinkErrorKind::Unknown,
             Some(252) if self.is_too_many_partitions() && !self.in_view() => SinkErrorKind::BadRows,
             Some(236) if self.is_shutting_down() => SinkErrorKind::Unknown,
+            // A shard that went away in the middle of its answer.
+            Some(32 | 33) if self.text.contains("while receiving packet from") => SinkErrorKind::Unknown,
             Some(code) if is_busy(code) => SinkErrorKind::Busy,
             Some(code) if is_unknown(code) => SinkErrorKind::Unknown,
             // Whatever it is: the same part under the same token is what completes the view once it is repaired.
@@ -192,11 +204,11 @@ mod tests {
 
     #[test]
     fn the_row_at_fault_is_read_where_it_is_counted() {
-        let row = |text| Answer::parse(text).row();
-        assert_eq!(row("Code: 27. DB::Exception: Cannot parse '(at row 9)': (at row 12)\n: While"), Some(12));
+        let row = |text| Answer::parse(text).row().map(|row| (row.number, row.as_sent));
+        assert_eq!(row("Code: 27. DB::Exception: Cannot parse '(at row 9)': (at row 12)\n: While"), Some((12, true)));
         assert_eq!(
             row("Code: 469. DB::Exception: Constraint `c` for table t is violated at row 3. Expression: x"),
-            Some(3)
+            Some((3, false))
         );
         assert_eq!(row("Code: 33. DB::Exception: Cannot read all data"), None);
     }

@@ -10,7 +10,7 @@ use clickhouse::error::Error;
 use hyper_util::client::legacy;
 use outbox_core::{SinkError, SinkErrorKind};
 
-use crate::classify::Answer;
+use crate::classify::{Answer, Row};
 use crate::{ClickHouseSettings, TableName};
 
 /// The most of a server's text that goes into a message, in characters.
@@ -31,10 +31,10 @@ pub(crate) struct Explain<'a> {
     pub(crate) address: &'a str,
 }
 
-/// The row that the server blames, counted from 1 in the body.
+/// The row that the server blames.
 #[derive(Debug, thiserror::Error)]
-#[error("row {0} of the INSERT")]
-pub(crate) struct BadRow(pub(crate) usize);
+#[error("row {} of the INSERT", .0.number)]
+pub(crate) struct BadRow(pub(crate) Row);
 
 impl Explain<'_> {
     /// Puts a failure of the crate into words.
@@ -166,7 +166,7 @@ fn shown(answer: &Answer<'_>) -> String {
     }
     let mut shown = exception_name(text).map_or_else(|| "the server refuses".to_owned(), str::to_owned);
     if let Some(row) = answer.row() {
-        shown.push_str(&format!(" at row {row}"));
+        shown.push_str(&format!(" at row {}", row.number));
     }
     if let Some(column) = column_at_fault(text) {
         shown.push_str(&format!(" in column {column}"));

@@ -61,13 +61,14 @@ impl Since {
     }
 }
 
-/// `definition` is the fingerprint of the table as it is now, None when it cannot tell repeats any more.
-fn since(statement: &Statement, first: &Mark, now: &Mark, definition: Option<&str>) -> Since {
+/// `definition` is the fingerprint of the table as it is now, None when it cannot tell repeats any more, and `window` the smallest
+/// there was, then or now.
+fn since(statement: &Statement, window: u64, first: &Mark, now: &Mark, definition: Option<&str>) -> Since {
     // Fewer blocks than before: partitions were dropped.
     let written = |now: i64, first: i64| u64::try_from(now.saturating_sub(first)).unwrap_or(u64::MAX);
-    let is_full = |now, first| written(now, first) >= (statement.window / WINDOW_SHARE).max(1);
-    // A view that is new since then had nothing to remember.
-    let of_targets = now.targets.iter().filter_map(|(name, blocks)| Some((*blocks, *first.targets.get(name)?)));
+    let is_full = |now, first| written(now, first) >= (window / WINDOW_SHARE).max(1);
+    // Where it is not known how far one had come, all of it may have been written since.
+    let of_targets = now.targets.iter().map(|(name, now)| (*now, first.targets.get(name).copied().unwrap_or_default()));
     let seconds = u64::from(now.at.saturating_sub(first.at));
     let aged = statement.window_seconds.is_some_and(|window| seconds >= window / SECONDS_SHARE);
     Since {
@@ -112,7 +113,8 @@ async fn on(
         check(definition, &[], &server.ddl()).iter().all(once)
     };
     let fingerprint = definition.as_ref().filter(fit).map(Definition::fingerprint);
-    let since = since(statement, first, &now, fingerprint.as_deref());
+    let window = definition.as_ref().map_or(statement.window, |now| now.window().min(statement.window));
+    let since = since(statement, window, first, &now, fingerprint.as_deref());
     // The events of a replay may have come under any token.
     if since.token_is_good() && !part.replay {
         tracing::info!(part = %part.id, table = %statement.table, "the same token decides: sent again");
@@ -129,7 +131,8 @@ async fn on(
     // When nothing is there, sending the old token once more cannot double, and turns away whoever still sends it.
     // After a restart it also completes what was interrupted, views too, where the server remembers what it has of it.
     let complete = landed.len() == part.events.len();
-    let interrupted = since.restarted && (!complete || views) && since.is_remembered();
+    // What a replay finds has come under other tokens.
+    let interrupted = since.restarted && (!complete || views) && since.is_remembered() && !part.replay;
     // Unless the server would convert what it gets into something else now: then whoever still sends it sees that, too.
     let fits = !statement.format.is_json()
         || !since.altered
@@ -184,7 +187,7 @@ async fn on(
 enum EarlierSends {
     /// It is ended. That needs no right: a user may end queries of their own.
     Ended,
-    /// It goes on to its end, which `CLICKHOUSE_INSERT_TIMEOUT` brings about at the latest, and the sink is asked again.
+    /// It goes on to its end, which `CLICKHOUSE_INSERT_TIMEOUT` brings about between two blocks, and the sink is asked again.
     Awaited,
 }
 
@@ -205,7 +208,10 @@ impl EarlierSends {
 fn none_left(left: u64, who: &str) -> Result<(), SinkError> {
     match left {
         0 => Ok(()),
-        _ => Err(SinkError::unknown("recover", format!("{who} is at an earlier send of this part still: asked again"))),
+        _ => {
+            let message = format!("{who} is at an earlier send of this part still: asked again");
+            Err(SinkError::new(SinkErrorKind::Environment, "recover", message))
+        }
     }
 }
 
@@ -236,7 +242,11 @@ async fn end_earlier_sends(
         none_left(left, &format!("the host {}", host.address))?;
     }
     if let Some(cluster) = &statement.cluster {
-        let processes = Scope::Cluster(cluster).system("processes");
+        let processes = match statement.replicated {
+            // Whichever replica took it may be at it.
+            true => format!("clusterAllReplicas({}, 'system', 'processes')", sql::text(cluster)),
+            false => Scope::Cluster(cluster).system("processes"),
+        };
         let sql = format!("SELECT count() FROM {processes} WHERE startsWith(initial_query_id, {prefix})");
         none_left(server.one("recover", &sql).await?, "a shard")?;
     }
@@ -281,13 +291,23 @@ fn question(statement: &Statement, events: &[StoredEvent]) -> String {
     }
     // Cloud's replicas answer with what all of them have agreed on.
     let consistent = if statement.replicated { "select_sequential_consistency = 1, " } else { "" };
+    let table = match (&statement.cluster, &statement.local) {
+        // The one replica of a shard that would be asked may be behind the one that took the rows.
+        (Some(cluster), Some(local)) if statement.replicated => format!(
+            "clusterAllReplicas({}, {}, {})",
+            sql::text(cluster),
+            sql::text(&local.database),
+            sql::text(&local.table)
+        ),
+        _ => statement.table.to_string(),
+    };
     // Rows that a lightweight DELETE hides have arrived all the same. And a user's profile must not cut the answer short.
     format!(
         "SELECT DISTINCT event_id FROM {} WHERE event_id IN ({}){bounds} SETTINGS {consistent}apply_deleted_mask = 0, \
          max_result_rows = 0, max_result_bytes = 0, max_rows_to_read = 0, max_bytes_to_read = 0, limit = 0, \
          result_overflow_mode = 'throw', read_overflow_mode = 'throw', timeout_overflow_mode = 'throw', \
          distinct_overflow_mode = 'throw', set_overflow_mode = 'throw'",
-        statement.table,
+        table,
         ids.join(",")
     )
 }
@@ -349,7 +369,7 @@ mod tests {
     #[test]
     fn a_token_is_trusted_only_while_nothing_happened() {
         let first = mark("a", 100);
-        let good = |now: &Mark, definition| since(&statement(1000), &first, now, definition).token_is_good();
+        let good = |now: &Mark, definition| since(&statement(1000), 1000, &first, now, definition).token_is_good();
         assert!(good(&mark("a", 199), Some("d")));
         assert!(!good(&mark("a", 200), Some("d")), "a tenth of the window has passed");
         assert!(!good(&mark("a", 99), Some("d")), "partitions were dropped");
@@ -358,18 +378,20 @@ mod tests {
         assert!(!good(&mark("a", 100), Some("e")), "altered");
         assert!(!good(&mark("a", 100), None), "gone");
         assert!(
-            since(&statement(5), &first, &mark("a", 100), Some("d")).token_is_good(),
+            since(&statement(5), 5, &first, &mark("a", 100), Some("d")).token_is_good(),
             "a tiny window still has a first try"
         );
         let filled = |blocks: i64| Mark { targets: [("db.by_hour".to_owned(), blocks)].into(), ..first.clone() };
-        let since_filled = |now: &Mark| since(&statement(1000), &filled(7), now, Some("d"));
+        let since_filled = |now: &Mark| since(&statement(1000), 1000, &filled(7), now, Some("d"));
         assert!(since_filled(&filled(106)).token_is_good());
         assert!(!since_filled(&filled(107)).token_is_good(), "what a view fills has its own window");
-        assert!(since(&statement(1000), &first, &filled(1_000_000), Some("d")).token_is_good(), "the view is new");
+        let of_new_view = |blocks| since(&statement(1000), 1000, &first, &filled(blocks), Some("d")).token_is_good();
+        assert!(of_new_view(99) && !of_new_view(100), "nobody knows since when it has been filled");
+        assert!(!since(&statement(1000), 20, &first, &mark("a", 102), Some("d")).token_is_good(), "the smaller one");
         let keeper = Statement { window_seconds: Some(3600), ..statement(1000) };
         let after = |seconds| Mark { at: first.at + seconds, ..first.clone() };
-        assert!(since(&keeper, &first, &after(1799), Some("d")).token_is_good());
-        assert!(!since(&keeper, &first, &after(1800), Some("d")).token_is_good(), "Keeper forgets by age, too");
+        assert!(since(&keeper, 1000, &first, &after(1799), Some("d")).token_is_good());
+        assert!(!since(&keeper, 1000, &first, &after(1800), Some("d")).token_is_good(), "Keeper forgets by age, too");
     }
 
     #[test]
@@ -389,5 +411,10 @@ mod tests {
         ] {
             assert!(bounded.contains(part), "{part} in {bounded}");
         }
+        let local = Some(TableName::new("db", "local"));
+        let shards = Statement { cluster: Some("c".into()), local, ..statement(1) };
+        assert!(question(&shards, &events).contains("FROM `db`.`event_log` WHERE"));
+        let replicas = question(&Statement { replicated: true, ..shards }, &events);
+        assert!(replicas.contains("FROM clusterAllReplicas('c', 'db', 'local') WHERE"), "{replicas}");
     }
 }

@@ -82,18 +82,17 @@ pub(crate) fn query_id_prefix(token: Uuid) -> String {
     format!("outbox-{token}-")
 }
 
-/// Turns the row's number in the body, which `Explain` has put into the error, into the event's id. A shard counts within what
-/// it got, and the others may have taken theirs.
+/// Turns the row's number in the body, which `Explain` has put into the error, into the event's id. What was read from the body
+/// and did not parse has gone nowhere; what a shard refuses it counts within its share, and the others may have taken theirs.
 fn blame_rows(error: SinkError, statement: &Statement, events: &[StoredEvent]) -> SinkError {
-    if statement.cluster.is_some() && error.kind() == SinkErrorKind::BadRows {
-        return error.partly_arrived();
-    }
-    let row = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<BadRow>());
-    match row.and_then(|BadRow(row)| events.get(row.checked_sub(1)?)) {
+    let source = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<BadRow>());
+    let row = source.map(|BadRow(row)| *row).filter(|row| row.as_sent || statement.cluster.is_none());
+    match row.and_then(|row| events.get(row.number.checked_sub(1)?)) {
         Some(stored) => {
             let id = stored.event.id;
             error.with_bad_ids(vec![id])
         }
+        None if statement.cluster.is_some() && error.kind() == SinkErrorKind::BadRows => error.partly_arrived(),
         None => error,
     }
 }

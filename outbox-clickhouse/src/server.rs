@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clickhouse::insert_formatted::InsertFormatted;
 use clickhouse::{Client, RowOwned, RowRead};
-use outbox_core::SinkError;
+use outbox_core::{SinkError, SinkErrorKind};
 
 use crate::error::Explain;
 use crate::{ClickHouseSettings, TableName};
@@ -30,7 +30,8 @@ impl Server {
         sql: &str,
     ) -> Result<Vec<T>, SinkError> {
         let limit = self.settings.query_timeout;
-        self.limited(operation, about, limit, self.client.query_raw(sql).fetch_all()).await
+        let rows = self.limited(operation, about, limit, self.client.query_raw(sql).fetch_all()).await;
+        rows.map_err(no_rows_at_fault)
     }
 
     /// The one number that a question asks for.
@@ -50,7 +51,8 @@ impl Server {
         sql: &str,
     ) -> Result<(), SinkError> {
         let limit = self.settings.query_timeout;
-        self.limited(operation, about, limit, self.client.query_raw(sql).execute()).await
+        let done = self.limited(operation, about, limit, self.client.query_raw(sql).execute()).await;
+        done.map_err(no_rows_at_fault)
     }
 
     /// An INSERT whose rows the caller has encoded. Nothing is sent yet.
@@ -78,5 +80,14 @@ impl Server {
             Err(_) => explain.timed_out(limit),
         };
         Err(error.with_host(&*self.address))
+    }
+}
+
+/// A question brings no rows: what its code says of rows that were sent is about others, such as those of a broken part that
+/// it reads.
+fn no_rows_at_fault(error: SinkError) -> SinkError {
+    match error.kind() {
+        SinkErrorKind::BadRows => error.with_kind(SinkErrorKind::Unforeseen),
+        _ => error,
     }
 }

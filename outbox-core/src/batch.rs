@@ -115,9 +115,9 @@ pub struct Part {
     pub events: Arc<[StoredEvent]>,
     /// What this sink decided when the part was frozen.
     pub frozen: Frozen,
-    /// Whether an earlier send may have arrived: it crashed, timed out, or lost its reply.
+    /// Whether an earlier send may have arrived: it crashed, timed out, lost its reply, or arrived in part.
     pub resend: bool,
     /// Whether its events may have arrived under another token: they are sent on purpose once more, or the outbox was
-    /// restored. Then the token proves nothing, and [`recover`](crate::Sink::recover) has to look for the events themselves.
+    /// restored. Also set where rows were refused and others may have arrived. Then the token proves nothing, and [`recover`](crate::Sink::recover) has to look for the events themselves.
     pub replay: bool,
 }

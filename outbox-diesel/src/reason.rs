@@ -9,10 +9,14 @@ const _: () = assert!(ERROR_BYTES_MAX <= TEXT_BYTES_MAX);
 
 const ELLIPSIS: &str = "\u{2026}";
 
-/// The error, or its beginning: a longer one must not keep a batch from being put aside.
+/// The error, or its beginning, without what PostgreSQL's text cannot hold: it must not keep a batch from being put aside.
 pub(crate) fn kept(error: &str) -> Cow<'_, str> {
+    let error = match error.contains('\0') {
+        true => Cow::Owned(error.replace('\0', "\u{fffd}")),
+        false => Cow::Borrowed(error),
+    };
     if error.len() <= ERROR_BYTES_MAX {
-        return Cow::Borrowed(error);
+        return error;
     }
     let end = (0..=ERROR_BYTES_MAX - ELLIPSIS.len()).rev().find(|&at| error.is_char_boundary(at)).unwrap_or(0);
     Cow::Owned(format!("{}{ELLIPSIS}", &error[..end]))
@@ -32,5 +36,10 @@ mod tests {
             assert!((ERROR_BYTES_MAX - 3..=ERROR_BYTES_MAX).contains(&kept.len()), "{}", kept.len());
             assert!(kept.strip_suffix(ELLIPSIS).is_some_and(|beginning| long.starts_with(beginning)));
         }
+    }
+
+    #[test]
+    fn what_no_text_can_hold_is_replaced() {
+        assert_eq!(kept("a\0b"), "a\u{fffd}b");
     }
 }

@@ -236,8 +236,10 @@ impl Machine {
         if now >= work.deadline {
             return self.drop_work();
         }
-        let Some(current) = work.current.clone() else { return self.next_part(now) };
-        let Current { part, ordinals, refused } = &current;
+        let Some(current) = &mut work.current else { return self.next_part(now) };
+        current.sent = recovery == Recovery::Resend;
+        let current = current.clone();
+        let Current { part, ordinals, refused, .. } = &current;
         match recovery {
             Recovery::Resend => Command::Deliver(part.clone()),
             Recovery::Delivered => self.delivered(now),
@@ -271,6 +273,13 @@ impl Machine {
 
     fn sink_failed(&mut self, error: SinkError, now: Moment) -> Command {
         let current = self.work.as_mut().and_then(|work| work.current.take());
+        // Only who was sent rows can refuse them: a question that fails like this says nothing of them.
+        let error = match error.kind() {
+            SinkErrorKind::BadRows if current.as_ref().is_some_and(|current| !current.sent) => {
+                error.with_kind(SinkErrorKind::Unforeseen)
+            }
+            _ => error,
+        };
         let fault = self.fault(&error);
         match (current, fault) {
             (Some(current), Fault::Rows) => return self.bad_rows(current, error, now),

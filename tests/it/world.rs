@@ -60,6 +60,8 @@ pub(crate) struct World {
 
 /// Ends a test that would hang.
 const DEADLINE: Duration = Duration::from_secs(90);
+/// Without an answer for so long, a ClickHouse of our own is taken for one that is aborting.
+const SILENT_FOR: Duration = Duration::from_secs(8);
 /// So that a relay's first claim of a batch is its only one, unless the machine stands still for a minute; and so that what a
 /// relay lets go of, because its database did not answer, comes back within [`DEADLINE`].
 const LONG_LEASE: &str = "60s";
@@ -246,11 +248,12 @@ impl World {
     }
 
     /// Starts a ClickHouse of our own again that is aborting because a client was cut off, as a service manager's health check
-    /// would: by itself it takes ten seconds to end, and nobody starts it then. False where there is none of our own.
+    /// would: by itself it takes ten seconds to end, in which it says so or nothing at all. False where there is none of our own.
     async fn revive(&self) -> bool {
         let mut server = self.server.lock().await;
         let Some(server) = server.as_mut() else { return false };
-        if self.clickhouse.try_query("SELECT 1").await.is_err_and(|error| error.contains("Code: 236")) {
+        let answer = timeout(SILENT_FOR, self.clickhouse.try_query("SELECT 1")).await;
+        if answer.map_or(true, |answer| answer.is_err_and(|error| error.contains("Code: 236"))) {
             server.kill();
             server.restart().await;
         }

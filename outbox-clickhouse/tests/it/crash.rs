@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use outbox_clickhouse::ClickHouseSink;
-use outbox_core::{Recovery, Sink, SinkErrorKind};
+use outbox_core::{Part, Recovery, Sink, SinkErrorKind};
 use outbox_test::databases::ClickHouseDatabase;
 use outbox_test::servers::PrivateClickHouse;
 use uuid::Uuid;
@@ -141,6 +141,32 @@ async fn a_token_that_is_forgotten_is_not_sent_again_after_a_kill() {
     assert_eq!(sink.recover(&again(&lost)).await.unwrap(), Recovery::Delivered);
     assert_eq!(counts(&database).await, (40, 40), "to complete the view would double the table");
     assert_eq!(database.query("SELECT count() FROM ids").await, "40");
+}
+
+#[tokio::test]
+async fn a_replay_after_a_kill_sends_only_what_is_missing() {
+    let mut server = PrivateClickHouse::start().await;
+    let database = ClickHouseDatabase::create_on(&server).await;
+    let sink = sink(&database).await;
+    for sql in [
+        "CREATE TABLE ids (id UUID) ENGINE = MergeTree ORDER BY id SETTINGS non_replicated_deduplication_window = 1000",
+        "CREATE MATERIALIZED VIEW v TO ids AS SELECT event_id AS id FROM event_log",
+    ] {
+        database.query(sql).await;
+    }
+    let sink = ClickHouseSink::new(sink.settings().clone());
+    let (all, some) = (events(10), events(10));
+    sink.deliver(&part(&sink, all.clone()).await).await.unwrap();
+    sink.deliver(&part(&sink, some[..5].to_vec()).await).await.unwrap();
+    let replayed = async |events| Part { replay: true, ..again(&part(&sink, events).await) };
+    let (all, some) = (replayed(all).await, replayed(some).await);
+    server.kill();
+    server.restart().await;
+    assert_eq!(sink.recover(&all).await.unwrap(), Recovery::Delivered);
+    let Recovery::Replace { landed } = sink.recover(&some).await.unwrap() else { panic!("five are missing") };
+    assert_eq!(landed.len(), 5);
+    assert_eq!(counts(&database).await, (15, 15));
+    assert_eq!(database.query("SELECT count() FROM ids").await, "15");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -116,3 +116,21 @@ async fn what_one_shard_refuses_does_not_double_what_another_has_taken() {
     sink.deliver(&part(&sink, rest).await).await.unwrap();
     assert_eq!(counts(&shards[0]).await, "1000\t1000");
 }
+
+#[tokio::test]
+async fn a_row_that_does_not_parse_is_named_before_anything_goes_to_a_shard() {
+    let (shards, sink) = shards(1000).await;
+    for shard in &shards {
+        // Rows as JSON, because the server converts.
+        shard.query("ALTER TABLE event_log_local MODIFY COLUMN event_context JSON").await;
+        shard.query("ALTER TABLE event_log MODIFY COLUMN event_context JSON").await;
+    }
+    let mut rows = events(10);
+    rows[6].event.payload = "{\"email\":".to_owned();
+    let id = rows[6].event.id;
+    let refused = sink.deliver(&part(&sink, rows).await).await.unwrap_err();
+    assert_eq!(refused.kind(), SinkErrorKind::BadRows, "{refused}");
+    assert_eq!(refused.bad_ids(), [id], "{refused}");
+    assert!(!refused.may_have_partly_arrived());
+    assert_eq!(counts(&shards[0]).await, "0\t0");
+}

@@ -24,15 +24,16 @@ impl Machine {
         if now >= work.deadline {
             return self.drop_work();
         }
-        let Current { part, ordinals, refused } = current;
+        let Current { part, ordinals, refused, .. } = current;
         let unresolved = (part.resend && !part.replay) || error.may_have_partly_arrived();
         if unresolved && refused.is_none() {
             let part = Part { resend: true, replay: true, ..part };
-            work.current = Some(Current { part: part.clone(), ordinals, refused: Some(Arc::new(error)) });
+            let refused = Some(Arc::new(error));
+            work.current = Some(Current { part: part.clone(), ordinals, refused, sent: false });
             return Command::Recover(part);
         }
         let missing = ordinals.clone();
-        self.take_apart(Current { part, ordinals, refused: None }, missing, &error, now)
+        self.take_apart(Current { part, ordinals, refused: None, sent: false }, missing, &error, now)
     }
 
     /// Rows of `current` are refused, and of those that are `missing` none has arrived.

@@ -32,6 +32,8 @@ pub(super) struct Current {
     pub(super) ordinals: Vec<u32>,
     /// Some of its rows are refused, and the sink looks what has arrived of the others.
     pub(super) refused: Option<Arc<SinkError>>,
+    /// Whether it is being sent, and not looked for or frozen anew.
+    pub(super) sent: bool,
 }
 
 impl Work {
@@ -113,5 +115,5 @@ pub(super) fn part(claim: &Claim, events: &Arc<[StoredEvent]>, record: PartRecor
         resend,
         replay: claim.replay,
     };
-    Current { part, ordinals, refused: None }
+    Current { part, ordinals, refused: None, sent: !resend }
 }

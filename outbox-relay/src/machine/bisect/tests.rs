@@ -175,6 +175,26 @@ fn what_one_server_refuses_is_not_sent_again_where_another_has_taken_its_share()
 }
 
 #[test]
+fn only_what_was_sent_can_be_refused() {
+    let refused = || Fact::SinkFailed(SinkError::bad_rows("cannot read all data", vec![]));
+    let looking = || {
+        let mut machine = machine();
+        claimed(&mut machine, claim(2, vec![record(0, "a", &[0, 1])]));
+        assert!(matches!(machine.step(Fact::Read(vec![event("a"), event("a")]), at(0)), Command::Recover(_)));
+        machine
+    };
+    assert!(matches!(looking().step(refused(), at(0)), Command::Release(_)), "while it is looked for");
+    let mut again = looking();
+    again.step(Fact::Recovered(Recovery::Resend), at(0));
+    assert!(matches!(again.step(refused(), at(0)), Command::Recover(_)));
+    assert!(matches!(again.step(refused(), at(0)), Command::Release(_)), "while it is looked for once more");
+    let mut anew = looking();
+    let landed = Recovery::Replace { landed: vec![] };
+    assert!(matches!(anew.step(Fact::Recovered(landed), at(0)), Command::Replace { .. }));
+    assert!(matches!(anew.step(refused(), at(0)), Command::Release(_)), "while the rest is frozen anew");
+}
+
+#[test]
 fn a_sink_that_cannot_look_has_its_part_taken_apart_all_the_same() {
     let mut machine = machine();
     claimed(&mut machine, claim(2, vec![record(0, "a", &[0, 1])]));

@@ -31,6 +31,7 @@ fn acts() -> Vec<(&'static str, Act)> {
         ("out_of_memory", refused(241, "500 Internal Server Error")),
         ("without_rights", refused(497, "403 Forbidden")),
         ("without_a_login", refused(516, "403 Forbidden")),
+        ("cannot_read", refused(33, "500 Internal Server Error")),
         ("unforeseen", refused(4711, "500 Internal Server Error")),
         ("answered_by_a_proxy", Act::Answer(plain("502 Bad Gateway", "<html>"))),
         ("answered_with_a_page", Act::Answer(plain("200 OK", "<html>welcome</html>"))),
