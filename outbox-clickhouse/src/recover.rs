@@ -185,7 +185,7 @@ async fn on(
 /// What becomes of an earlier send that still runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum EarlierSends {
-    /// It is ended. That needs no right: a user may end queries of their own.
+    /// It is ended. That needs no right but to see `system.processes`: a user may end queries of their own.
     Ended,
     /// It goes on to its end, which `CLICKHOUSE_INSERT_TIMEOUT` brings about between two blocks, and the sink is asked again.
     Awaited,

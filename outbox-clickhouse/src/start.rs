@@ -12,6 +12,10 @@ impl ClickHouseSink {
     /// See [`Sink::check`](outbox_core::Sink::check).
     pub(crate) async fn check_all(&self) -> Result<(), SinkError> {
         let server = self.reachable().await?;
+        if self.exactly_once() {
+            // The right to see queries of one's own, and so to end them, is better missed now than when it is needed.
+            server.execute("check", None, "KILL QUERY WHERE query_id = '' SYNC FORMAT Null").await?;
+        }
         let tables = self.tables();
         let (mut fit, mut refused) = (0_usize, None);
         for (name, schemas) in &tables {

@@ -142,6 +142,37 @@ async fn a_user_without_rights_is_told_which_are_missing() {
 }
 
 #[tokio::test]
+async fn the_documented_rights_are_enough() {
+    let server = PrivateClickHouse::start_with_password("secret").await;
+    let database = ClickHouseDatabase::create_on(&server).await;
+    let owner = settings(&database).user("outbox").password("secret");
+    ClickHouseSink::new(owner.clone().create_table(true)).check().await.unwrap();
+    let fresh = || ClickHouseSink::new(owner.clone().user(PrivateClickHouse::WRITER));
+    let sink = fresh();
+    sink.check().await.unwrap();
+    let first = part(&sink, events(3)).await;
+    sink.deliver(&first).await.unwrap();
+    assert_eq!(sink.recover(&again(&first)).await.unwrap(), Recovery::Resend);
+    sink.deliver(&again(&first)).await.unwrap();
+    // Where the token proves nothing, earlier sends are ended, or awaited, and the ids are read.
+    database.query("ALTER TABLE event_log ADD COLUMN more String").await;
+    assert_eq!(sink.recover(&again(&first)).await.unwrap(), Recovery::Delivered);
+    for sql in [
+        "CREATE TABLE ids (id UUID) ENGINE = MergeTree ORDER BY id SETTINGS non_replicated_deduplication_window = 1000",
+        "CREATE MATERIALIZED VIEW v TO ids AS SELECT event_id AS id FROM event_log",
+    ] {
+        database.query(sql).await;
+    }
+    let sink = fresh();
+    sink.check().await.unwrap();
+    let second = part(&sink, events(3)).await;
+    sink.deliver(&second).await.unwrap();
+    database.query("ALTER TABLE event_log ADD COLUMN yet_more String").await;
+    assert_eq!(sink.recover(&again(&second)).await.unwrap(), Recovery::Delivered);
+    assert_eq!(counts(&database).await, (6, 6));
+}
+
+#[tokio::test]
 async fn times_over_more_partitions_than_an_insert_may_touch_become_several_parts() {
     let database = ClickHouseDatabase::create().await;
     let sink = ClickHouseSink::new(settings(&database).create_table(true).insert_partitions_max(12));

@@ -14,6 +14,8 @@ const NAME: &str = "ClickHouse";
 const USER: &str = "outbox";
 /// One of the same password who may only read.
 pub(crate) const READER: &str = "outbox_reader";
+/// One of the same password who may do what a sink does with a table that is there, and nothing else.
+pub(crate) const WRITER: &str = "outbox_writer";
 /// How often a start is tried when another process took the port first.
 const STARTS_MAX: u32 = 3;
 /// Between two looks at whether the server is still there.
@@ -268,8 +270,8 @@ fn write_config(dir: &ServerDir, http: u16, tcp: u16, config: &Config) -> Result
     dir.write("config.xml", &config).map(drop)
 }
 
-/// [`USER`] with this password, and [`READER`]. `default` stays open: the server itself logs in as `default` without a password, as if
-/// from 127.0.0.1, and does not start when it may not.
+/// [`USER`] with this password, [`READER`] and [`WRITER`]. `default` stays open: the server itself logs in as `default` without a
+/// password, as if from 127.0.0.1, and does not start when it may not.
 fn users(password: &str) -> String {
     let password = escape(password);
     format!(
@@ -296,6 +298,19 @@ fn users(password: &str) -> String {
             <quota>default</quota>
             <grants><query>GRANT SELECT ON *.*</query></grants>
         </{READER}>
+        <{WRITER}>
+            <password>{password}</password>
+            <networks><ip>127.0.0.1</ip></networks>
+            <profile>default</profile>
+            <quota>default</quota>
+            <grants>
+                <query>GRANT SELECT, INSERT ON outbox_test*.*</query>
+                <query>GRANT SELECT ON system.merge_tree_settings</query>
+                <query>GRANT SELECT ON system.replicated_merge_tree_settings</query>
+                <query>GRANT SELECT ON system.parts</query>
+                <query>GRANT SELECT ON system.processes</query>
+            </grants>
+        </{WRITER}>
     </users>
 </clickhouse>
 "

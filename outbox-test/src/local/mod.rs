@@ -16,7 +16,7 @@ use std::io;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-pub(crate) use clickhouse::{CLUSTER, ClickHouse, ClickHousePrograms, Config, READER};
+pub(crate) use clickhouse::{CLUSTER, ClickHouse, ClickHousePrograms, Config, READER, WRITER};
 pub(crate) use dir::{NOBODY, ServerDir, is_root};
 pub(crate) use held::{Held, tail, wait_ready};
 pub(crate) use http::Endpoint;

@@ -1,4 +1,4 @@
-use crate::local::{CLUSTER, ClickHouse, ClickHousePrograms, Config, Endpoint, READER};
+use crate::local::{CLUSTER, ClickHouse, ClickHousePrograms, Config, Endpoint, READER, WRITER};
 use crate::setting::{aside, required_path};
 
 /// A ClickHouse server of the test's own.
@@ -65,6 +65,10 @@ impl PrivateClickHouse {
 
     /// The user of [`start_with_password`](Self::start_with_password) who may only read.
     pub const READER: &str = READER;
+
+    /// The user of [`start_with_password`](Self::start_with_password) who has the rights that the documentation asks for: to
+    /// write into and read from tables of tests' databases, and to see `system.parts` and `system.processes`.
+    pub const WRITER: &str = WRITER;
 
     async fn start_with(config: Config) -> Self {
         Self::try_start_with(config).await.unwrap_or_else(|e| panic!("{e}"))
