@@ -148,7 +148,7 @@ async fn on(
             // The frozen statement does not fit the table any more, for nobody: the rest needs a new one. And rows that are
             // refused whatever was sent before are refused for whoever else sends them.
             Err(error) if since.altered && is_outdated(&error) => {}
-            Err(error) if (since.altered || part.replay) && error.kind() == SinkErrorKind::BadRows => {}
+            Err(error) if error.kind() == SinkErrorKind::BadRows => {}
             Err(error) => return Err(error),
         }
         landed = server.read_back(statement, &part.events).await?;

@@ -118,6 +118,7 @@ pub struct Part {
     /// Whether an earlier send may have arrived: it crashed, timed out, lost its reply, or arrived in part.
     pub resend: bool,
     /// Whether its events may have arrived under another token: they are sent on purpose once more, or the outbox was
-    /// restored. Also set where rows were refused and others may have arrived. Then the token proves nothing, and [`recover`](crate::Sink::recover) has to look for the events themselves.
+    /// restored. Also set where rows were refused and others may have arrived. Then the token proves nothing, and
+    /// [`recover`](crate::Sink::recover) has to look for the events themselves.
     pub replay: bool,
 }

@@ -87,7 +87,7 @@ pub trait Sink: Send + Sync + 'static {
     /// Finds out what became of an earlier send of this part whose outcome is unknown. Default: send it again.
     ///
     /// # Errors
-    /// A [`SinkError`] when it cannot be found out now.
+    /// A [`SinkError`] when it cannot be found out now. [`BadRows`](SinkErrorKind::BadRows) is none: only `deliver` is sent rows.
     fn recover(&self, part: &Part) -> impl Future<Output = Result<Recovery, SinkError>> + Send {
         let _ = part;
         std::future::ready(Ok(Recovery::Resend))

@@ -144,6 +144,22 @@ async fn a_token_that_is_forgotten_is_not_sent_again_after_a_kill() {
 }
 
 #[tokio::test]
+async fn rows_that_are_refused_when_they_are_sent_again_after_a_kill_get_a_new_token() {
+    let mut server = PrivateClickHouse::start().await;
+    let database = ClickHouseDatabase::create_on(&server).await;
+    sink(&database).await;
+    database.query("ALTER TABLE event_log ADD CONSTRAINT picky CHECK environment != 'test'").await;
+    let sink = ClickHouseSink::new(settings(&database));
+    let never_sent = part(&sink, events(10)).await;
+    server.kill();
+    server.restart().await;
+    // The relay sends them as a first time, and picks out what is refused then.
+    assert_eq!(sink.recover(&again(&never_sent)).await.unwrap(), Recovery::Replace { landed: vec![] });
+    let refused = sink.deliver(&part(&sink, never_sent.events.to_vec()).await).await.unwrap_err();
+    assert_eq!(refused.kind(), SinkErrorKind::BadRows, "{refused}");
+}
+
+#[tokio::test]
 async fn a_replay_after_a_kill_sends_only_what_is_missing() {
     let mut server = PrivateClickHouse::start().await;
     let database = ClickHouseDatabase::create_on(&server).await;
