@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use outbox_core::{Part, SinkError, SinkErrorKind};
 
+use crate::error::Unexplained;
 use crate::server::Server;
 use crate::sink::ClickHouseSink;
 use crate::statement::{Mark, Statement};
@@ -30,6 +31,9 @@ impl ClickHouseSink {
         let bytes = match sent {
             Ok(bytes) => bytes,
             Err(error) if is_outdated(&error) => return Err(self.outdated(server, statement, error).await),
+            Err(error) if is_refusal(&error) && is_unexplained(&error) => {
+                return Err(unexplained(server, part, statement, error).await);
+            }
             Err(error) => return Err(error),
         };
         if part.resend && statement.exactly_once {
@@ -92,11 +96,33 @@ impl ClickHouseSink {
     }
 }
 
+/// Without the server's words nobody knows whether a view has refused the rows, when the table had taken them already.
+async fn unexplained(server: &Server, part: &Part, statement: &Statement, refused: SinkError) -> SinkError {
+    if !statement.exactly_once || !statement.has_ids() {
+        return refused;
+    }
+    match server.read_back(statement, &part.events).await {
+        Ok(landed) if landed.is_empty() => refused,
+        Ok(_) => refused.with_kind(SinkErrorKind::Environment),
+        Err(error) => error,
+    }
+}
+
+/// Rows are refused.
+pub(crate) fn is_refusal(error: &SinkError) -> bool {
+    error.kind() == SinkErrorKind::BadRows
+}
+
+/// The server has not said why.
+pub(crate) fn is_unexplained(error: &SinkError) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.is::<Unexplained>())
+}
+
 /// The server refused the statement before it read a row, because the table is another one than when it was made.
 pub(crate) fn is_outdated(error: &SinkError) -> bool {
     error.kind() == SinkErrorKind::Stop && matches!(error.code(), Some(16 | 44 | 53 | 60 | 81 | 117))
 }
 
 fn is_truncated(error: &SinkError) -> bool {
-    error.kind() == SinkErrorKind::BadRows && matches!(error.code(), Some(32 | 33))
+    is_refusal(error) && matches!(error.code(), Some(32 | 33))
 }

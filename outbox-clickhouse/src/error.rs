@@ -36,6 +36,11 @@ pub(crate) struct Explain<'a> {
 #[error("row {} of the INSERT", .0.number)]
 pub(crate) struct BadRow(pub(crate) Row);
 
+/// The answer is a number without its words: they broke off, or were no text.
+#[derive(Debug, thiserror::Error)]
+#[error("ClickHouse has not said why")]
+pub(crate) struct Unexplained;
+
 impl Explain<'_> {
     /// Puts a failure of the crate into words.
     pub(crate) fn error(&self, error: Error, limit: Duration) -> SinkError {
@@ -76,6 +81,7 @@ impl Explain<'_> {
         let error = SinkError::new(answer.kind(), self.operation, message);
         let error = match answer.row().filter(|_| answer.kind() == SinkErrorKind::BadRows) {
             Some(row) => error.with_source(BadRow(row)),
+            None if exception_name(answer.text).is_none() => error.with_source(Unexplained),
             None => error,
         };
         match answer.code {

@@ -23,7 +23,7 @@ use uuid::Uuid;
 use crate::check::check;
 use crate::columns::{self, Field};
 use crate::definition::Definition;
-use crate::deliver::is_outdated;
+use crate::deliver::{is_outdated, is_refusal, is_unexplained};
 use crate::look::Scope;
 use crate::observe::Watched;
 use crate::report::{Finding, Severity};
@@ -67,29 +67,41 @@ fn since(statement: &Statement, window: u64, first: &Mark, now: &Mark, definitio
     // Fewer blocks than before: partitions were dropped.
     let written = |now: i64, first: i64| u64::try_from(now.saturating_sub(first)).unwrap_or(u64::MAX);
     let is_full = |now, first| written(now, first) >= (window / WINDOW_SHARE).max(1);
-    // Where it is not known how far one had come, all of it may have been written since.
-    let of_targets = now.targets.iter().map(|(name, now)| (*now, first.targets.get(name).copied().unwrap_or_default()));
+    // One that is new since then has no token, and may have the rows all the same.
+    let of_targets = |(name, now): (&String, &i64)| first.targets.get(name).is_none_or(|first| is_full(*now, *first));
     let seconds = u64::from(now.at.saturating_sub(first.at));
     let aged = statement.window_seconds.is_some_and(|window| seconds >= window / SECONDS_SHARE);
     Since {
         restarted: !now.start.is_same(&first.start),
         altered: definition != Some(statement.definition.as_str()),
-        window_passed: aged
-            || is_full(now.blocks, first.blocks)
-            || of_targets.into_iter().any(|(now, first)| is_full(now, first)),
+        window_passed: aged || is_full(now.blocks, first.blocks) || now.targets.iter().any(of_targets),
     }
 }
 
 /// See [`Sink::recover`](outbox_core::Sink::recover).
 pub(crate) async fn recover(sink: &ClickHouseSink, part: &Part) -> Result<Recovery, SinkError> {
     let (statement, first) = statement::thaw("recover", part)?;
-    if part.events.is_empty() || !statement.exactly_once || !statement.has_ids() {
+    if part.events.is_empty() {
         return Ok(Recovery::Resend);
     }
     let pinned = statement.host.is_some();
     let server = sink.hosts.of_part("recover", statement.host.as_deref())?;
-    let recovered = on(sink, server, part, &statement, &first).await;
+    let recovered = match statement.exactly_once && statement.has_ids() {
+        true => on(sink, server, part, &statement, &first).await,
+        false => at_least_once(sink, server, &statement).await,
+    };
     recovered.map_err(|error| sink.hosts.blame(server, pinned, error))
+}
+
+/// A statement that is not the table's any more would be refused for ever, or its values bent.
+async fn at_least_once(sink: &ClickHouseSink, server: &Server, statement: &Statement) -> Result<Recovery, SinkError> {
+    match server.definition("recover", &statement.table).await? {
+        Some(now) if now.fingerprint() != statement.definition => {
+            sink.forget(&statement.table);
+            Ok(Recovery::Replace { landed: Vec::new() })
+        }
+        _ => Ok(Recovery::Resend),
+    }
 }
 
 async fn on(
@@ -125,7 +137,7 @@ async fn on(
     }
     // A send that is in the middle of a view would leave the rest of it out.
     let end = if views { EarlierSends::Awaited } else { EarlierSends::Ended };
-    end_earlier_sends(sink, server, part, statement, end, since.restarted).await?;
+    end_earlier_sends(sink, server, part, statement, end).await?;
     let mut landed = server.read_back(statement, &part.events).await?;
     let mut resent = false;
     // When nothing is there, sending the old token once more cannot double, and turns away whoever still sends it.
@@ -138,9 +150,9 @@ async fn on(
         || !since.altered
         || definition.as_ref().is_some_and(|definition| statement.still_fits(definition));
     if fits && (landed.is_empty() || interrupted) {
-        resent = true;
         match sink.send("recover", server, part, statement).await {
             Ok(_) => {
+                resent = true;
                 if !server.start("recover", statement).await?.is_same(&now.start) {
                     return Err(SinkError::unknown("recover", "ClickHouse has restarted meanwhile: asked again"));
                 }
@@ -148,7 +160,8 @@ async fn on(
             // The frozen statement does not fit the table any more, for nobody: the rest needs a new one. And rows that are
             // refused whatever was sent before are refused for whoever else sends them.
             Err(error) if since.altered && is_outdated(&error) => {}
-            Err(error) if error.kind() == SinkErrorKind::BadRows => {}
+            // (Where rows are there it may be a view that threw them back.)
+            Err(error) if is_refusal(&error) && (landed.is_empty() || !is_unexplained(&error)) => {}
             Err(error) => return Err(error),
         }
         landed = server.read_back(statement, &part.events).await?;
@@ -164,22 +177,35 @@ async fn on(
         resent,
         "read back"
     );
-    if views && !resent && !landed.is_empty() && !part.replay {
-        let (first, last) = (part.events.first().map(|of| of.event.id), part.events.last().map(|of| of.event.id));
-        tracing::warn!(
-            part = %part.id,
-            table = %statement.table,
-            first = first.map(tracing::field::display),
-            last = last.map(tracing::field::display),
-            "the table has these rows, and no longer remembers their token: if a materialized view has failed or was slow meanwhile, \
-             compare what it fills with the table"
-        );
+    if views {
+        warn_of_views(part, statement, landed.len(), resent);
     }
     if landed.len() == part.events.len() {
         return Ok(Recovery::Delivered);
     }
     let landed = part.events.iter().map(|stored| stored.event.id).filter(|id| landed.contains(id)).collect();
     Ok(Recovery::Replace { landed })
+}
+
+/// What materialized views have is not known everywhere, and nothing is sent for them alone.
+fn warn_of_views(part: &Part, statement: &Statement, landed: usize, resent: bool) {
+    let what = match resent {
+        false if landed > 0 => {
+            "has these rows, and they are not sent again: if a materialized view has failed or was slow meanwhile, it lacks them"
+        }
+        true if landed < part.events.len() => {
+            "had dropped these rows although it does not have all of them: a materialized view may have them twice"
+        }
+        _ => return,
+    };
+    let id = |event: Option<&StoredEvent>| event.map(|of| tracing::field::display(of.event.id));
+    tracing::warn!(
+        part = %part.id,
+        table = %statement.table,
+        first = id(part.events.first()),
+        last = id(part.events.last()),
+        "the table {what}: compare what it fills with the table"
+    );
 }
 
 /// What becomes of an earlier send that still runs.
@@ -222,12 +248,11 @@ async fn end_earlier_sends(
     part: &Part,
     statement: &Statement,
     end: EarlierSends,
-    restarted: bool,
 ) -> Result<(), SinkError> {
     let prefix = sql::text(&query_id_prefix(part.token));
     if statement.host.is_some() {
-        // What ran in the server's former life is dead.
-        return if restarted { Ok(()) } else { none_left(end.left(server, &prefix).await?, "the server") };
+        // After a restart, too: it may have been sent before and after.
+        return none_left(end.left(server, &prefix).await?, "the server");
     }
     // Whichever host it was sent through may be at it still.
     for host in sink.hosts.in_order() {
@@ -386,7 +411,7 @@ mod tests {
         assert!(since_filled(&filled(106)).token_is_good());
         assert!(!since_filled(&filled(107)).token_is_good(), "what a view fills has its own window");
         let of_new_view = |blocks| since(&statement(1000), 1000, &first, &filled(blocks), Some("d")).token_is_good();
-        assert!(of_new_view(99) && !of_new_view(100), "nobody knows since when it has been filled");
+        assert!(!of_new_view(1), "nobody knows what it was filled with");
         assert!(!since(&statement(1000), 20, &first, &mark("a", 102), Some("d")).token_is_good(), "the smaller one");
         let keeper = Statement { window_seconds: Some(3600), ..statement(1000) };
         let after = |seconds| Mark { at: first.at + seconds, ..first.clone() };

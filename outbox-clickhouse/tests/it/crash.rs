@@ -11,7 +11,7 @@ use outbox_test::databases::ClickHouseDatabase;
 use outbox_test::servers::PrivateClickHouse;
 use uuid::Uuid;
 
-use crate::support::{again, counts, deliver_like_a_relay, events, part, part_at_last, settings, sink};
+use crate::support::{again, counts, deliver_like_a_relay, events, ids_view, part, part_at_last, settings, sink};
 
 /// How often the crash test kills; set OUTBOX_TEST_CLICKHOUSE_KILLS for a long run.
 const KILLS: u32 = 20;
@@ -123,13 +123,8 @@ async fn a_token_that_is_forgotten_is_not_sent_again_after_a_kill() {
     let mut server = PrivateClickHouse::start().await;
     let database = ClickHouseDatabase::create_on(&server).await;
     let sink = sink(&database).await;
-    for sql in [
-        "CREATE TABLE ids (id UUID) ENGINE = MergeTree ORDER BY id SETTINGS non_replicated_deduplication_window = 1000",
-        "CREATE MATERIALIZED VIEW v TO ids AS SELECT event_id AS id FROM event_log",
-        "ALTER TABLE event_log MODIFY SETTING non_replicated_deduplication_window = 20",
-    ] {
-        database.query(sql).await;
-    }
+    ids_view(&database, 1000).await;
+    database.query("ALTER TABLE event_log MODIFY SETTING non_replicated_deduplication_window = 20").await;
     let sink = ClickHouseSink::new(sink.settings().clone());
     let lost = part(&sink, events(10)).await;
     sink.deliver(&lost).await.unwrap();
@@ -141,6 +136,34 @@ async fn a_token_that_is_forgotten_is_not_sent_again_after_a_kill() {
     assert_eq!(sink.recover(&again(&lost)).await.unwrap(), Recovery::Delivered);
     assert_eq!(counts(&database).await, (40, 40), "to complete the view would double the table");
     assert_eq!(database.query("SELECT count() FROM ids").await, "40");
+}
+
+#[tokio::test]
+async fn a_send_after_a_restart_is_ended_before_the_read_back_of_a_part_from_before() {
+    let mut server = PrivateClickHouse::start().await;
+    let database = ClickHouseDatabase::create_on(&server).await;
+    sink(&database).await;
+    database.query("ALTER TABLE event_log ADD COLUMN slow UInt8 MATERIALIZED sleepEachRow(0.5)").await;
+    let sink = ClickHouseSink::new(settings(&database));
+    let part = part(&sink, events(5)).await;
+    server.kill();
+    server.restart().await;
+    let sending = tokio::spawn({
+        let (sink, part) = (sink.clone(), part.clone());
+        async move { sink.deliver(&part).await }
+    });
+    let running = format!("SELECT count() FROM system.processes WHERE startsWith(query_id, 'outbox-{}')", part.token);
+    while database.query(running.clone()).await == "0" {
+        assert!(!sending.is_finished(), "the insert takes two and a half seconds");
+    }
+    // So that it is not sent again under its token, which would wait for the first.
+    database.query("ALTER TABLE event_log DROP COLUMN environment").await;
+    sink.recover(&again(&part)).await.unwrap();
+    assert_eq!(database.query(running).await, "0");
+    sending.abort();
+    database.query("ALTER TABLE event_log ADD COLUMN environment String").await;
+    deliver_like_a_relay(&sink, again(&part)).await;
+    assert_eq!(counts(&database).await, (5, 5));
 }
 
 #[tokio::test]
@@ -164,12 +187,7 @@ async fn a_replay_after_a_kill_sends_only_what_is_missing() {
     let mut server = PrivateClickHouse::start().await;
     let database = ClickHouseDatabase::create_on(&server).await;
     let sink = sink(&database).await;
-    for sql in [
-        "CREATE TABLE ids (id UUID) ENGINE = MergeTree ORDER BY id SETTINGS non_replicated_deduplication_window = 1000",
-        "CREATE MATERIALIZED VIEW v TO ids AS SELECT event_id AS id FROM event_log",
-    ] {
-        database.query(sql).await;
-    }
+    ids_view(&database, 1000).await;
     let sink = ClickHouseSink::new(sink.settings().clone());
     let (all, some) = (events(10), events(10));
     sink.deliver(&part(&sink, all.clone()).await).await.unwrap();

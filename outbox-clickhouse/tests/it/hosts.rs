@@ -11,7 +11,7 @@ use outbox_test::servers::PrivateClickHouse;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::fake::{Fake, Reply};
-use crate::support::{again, counts, events, part, settings, sink, try_part};
+use crate::support::{again, counts, events, ids_view, part, settings, sink, try_part};
 
 /// Nobody listens there.
 fn dead_port() -> String {
@@ -157,12 +157,7 @@ async fn the_documented_rights_are_enough() {
     // Where the token proves nothing, earlier sends are ended, or awaited, and the ids are read.
     database.query("ALTER TABLE event_log ADD COLUMN more String").await;
     assert_eq!(sink.recover(&again(&first)).await.unwrap(), Recovery::Delivered);
-    for sql in [
-        "CREATE TABLE ids (id UUID) ENGINE = MergeTree ORDER BY id SETTINGS non_replicated_deduplication_window = 1000",
-        "CREATE MATERIALIZED VIEW v TO ids AS SELECT event_id AS id FROM event_log",
-    ] {
-        database.query(sql).await;
-    }
+    ids_view(&database, 1000).await;
     let sink = fresh();
     sink.check().await.unwrap();
     let second = part(&sink, events(3)).await;

@@ -9,7 +9,8 @@ use outbox_test::servers::PrivateClickHouse;
 use tokio::task::JoinHandle;
 
 use crate::support::{
-    again, counts, deliver_like_a_relay, events, events_at, part, part_at_last, settings, sink, sink_through_a_proxy,
+    again, counts, deliver_like_a_relay, events, events_at, ids_view, part, part_at_last, settings, sink,
+    sink_through_a_proxy,
 };
 
 /// Takes rows away for good, and leaves the tokens remembered: what a crash can do.
@@ -166,6 +167,33 @@ async fn a_broken_view_holds_the_part_and_its_repair_completes_it() {
     assert_eq!(database.query("SELECT count() FROM by_type").await, "10");
 }
 
+#[tokio::test]
+async fn a_view_that_refuses_rows_in_words_that_are_no_text_is_not_taken_for_bad_rows() {
+    let database = ClickHouseDatabase::create().await;
+    let sink = sink(&database).await;
+    database
+        .query(
+            "CREATE TABLE by_type (c UInt8) ENGINE = MergeTree ORDER BY c \
+             SETTINGS non_replicated_deduplication_window = 100",
+        )
+        .await;
+    // Cut in the middle of a letter.
+    let broken = "toUInt8(substring(concat('\u{451}\u{451}', event_type), 1, 3))";
+    database.query(format!("CREATE MATERIALIZED VIEW v TO by_type AS SELECT {broken} AS c FROM event_log")).await;
+    let sink = ClickHouseSink::new(sink.settings().clone());
+    let part = part(&sink, events(10)).await;
+    for part in [part.clone(), again(&part)] {
+        let refused = sink.deliver(&part).await.unwrap_err();
+        assert_eq!(refused.kind(), SinkErrorKind::Environment, "the table has the rows: {refused}");
+    }
+    database.query("DROP VIEW v").await;
+    let repaired = "CREATE MATERIALIZED VIEW v TO by_type AS SELECT toUInt8(metadata_version) AS c FROM event_log";
+    database.query(repaired).await;
+    assert_eq!(deliver_like_a_relay(&sink, again(&part)).await, 0);
+    assert_eq!(counts(&database).await, (10, 10));
+    assert_eq!(database.query("SELECT count() FROM by_type").await, "10");
+}
+
 /// A send of five rows that has begun.
 struct SlowSend {
     part: Part,
@@ -239,12 +267,7 @@ async fn an_earlier_send_in_the_middle_of_a_view_is_awaited() {
 async fn what_a_view_fills_has_a_window_of_its_own() {
     let database = ClickHouseDatabase::create().await;
     let sink = sink(&database).await;
-    for sql in [
-        "CREATE TABLE ids (id UUID) ENGINE = MergeTree ORDER BY id SETTINGS non_replicated_deduplication_window = 20",
-        "CREATE MATERIALIZED VIEW v TO ids AS SELECT event_id AS id FROM event_log",
-    ] {
-        database.query(sql).await;
-    }
+    ids_view(&database, 20).await;
     let sink = ClickHouseSink::new(sink.settings().clone());
     let lost = part(&sink, events(10)).await;
     sink.deliver(&lost).await.unwrap();

@@ -67,6 +67,19 @@ pub(crate) async fn sink(database: &ClickHouseDatabase) -> ClickHouseSink {
     sink
 }
 
+/// A table `ids`, with a window of so many blocks, that a materialized view fills from the event log.
+pub(crate) async fn ids_view(database: &ClickHouseDatabase, window: u32) {
+    for sql in [
+        &format!(
+            "CREATE TABLE ids (id UUID) ENGINE = MergeTree ORDER BY id \
+             SETTINGS non_replicated_deduplication_window = {window}"
+        ),
+        "CREATE MATERIALIZED VIEW v TO ids AS SELECT event_id AS id FROM event_log",
+    ] {
+        database.query(sql).await;
+    }
+}
+
 /// A sink on the default table, through a proxy that can cut it off.
 pub(crate) async fn sink_through_a_proxy(database: &ClickHouseDatabase) -> (FaultProxy, ClickHouseSink) {
     sink(database).await;

@@ -141,6 +141,14 @@ async fn a_table_without_ids_works_at_least_once_when_asked() {
     assert_eq!(sink.recover(&again(&part)).await.unwrap(), outbox_core::Recovery::Resend);
     sink.deliver(&again(&part)).await.unwrap();
     assert_eq!(database.query("SELECT count() FROM event_log").await, "10", "no window: twice");
+    // A statement that the table would refuse for ever gives way to a new one.
+    let old = crate::support::part(&sink, events(5)).await;
+    database.query("ALTER TABLE event_log MODIFY COLUMN metadata_version Int64").await;
+    sink.deliver(&old).await.unwrap_err();
+    let anew = outbox_core::Recovery::Replace { landed: vec![] };
+    assert_eq!(sink.recover(&again(&old)).await.unwrap(), anew);
+    assert_eq!(crate::support::deliver_like_a_relay(&sink, again(&old)).await, 0);
+    assert_eq!(database.query("SELECT count() FROM event_log").await, "15");
 }
 
 #[tokio::test]

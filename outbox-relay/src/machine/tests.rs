@@ -158,6 +158,16 @@ fn parts_that_are_done_are_left_alone_and_new_tables_are_frozen() {
 }
 
 #[test]
+fn what_stands_in_for_another_part_keeps_its_place() {
+    let mut machine = machine();
+    claimed(&mut machine, claim(4, vec![record(1, "a", &[2, 3]), record(2, "a", &[0, 1])]));
+    let Command::Recover(part) = machine.step(Fact::Read((0..4).map(|_| event("a")).collect()), at(0)) else {
+        panic!("looks for an earlier send")
+    };
+    assert_eq!(part.id.no, 2, "the events that come first");
+}
+
+#[test]
 fn a_broken_table_is_put_aside_and_does_not_stop_the_others() {
     let (mut machine, first) = delivering(&["a", "b"]);
     assert_eq!(first.table, "a");

@@ -38,12 +38,14 @@ pub(super) struct Current {
 
 impl Work {
     pub(super) fn new(claim: Claim, deadline: Moment) -> Self {
-        let todo = claim.parts.iter().filter(|part| !part.done).map(|part| (part.clone(), true)).collect();
+        let mut todo: Vec<_> = claim.parts.iter().filter(|part| !part.done).map(|part| (part.clone(), true)).collect();
+        // What took another's place has a later number, and is not later.
+        todo.sort_by_key(|(part, _)| part.draft.ordinals.first().copied());
         Self {
             claim,
             deadline,
             events: Arc::from([]),
-            todo,
+            todo: todo.into(),
             current: None,
             asides: VecDeque::new(),
             parked: Vec::new(),
